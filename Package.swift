@@ -1,0 +1,76 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The plan of the house. Imports go down a column, to TTICore, and from TTI to everything:
+//
+//             models                            devices
+// floor 4     tti-ar                            tti-bench
+// floor 3     TTI ............................. the only room that sees both, the only public one
+// floor 2     TTIGeneration                     TTICPU            TTIAccounting
+// floor 1     TTIModels   TTIText               CTTIKernels
+//             TTIFormats                        COpenBLAS         CPNG (used by TTIFormats)
+// floor 0     TTICore ......................... tensors, memory, random numbers, the Backend protocol
+
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// A Swift module of the house and the rooms that it may import.
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+/// The tests of one room.
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies,
+        swiftSettings: [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")])
+}
+
+let package = Package(
+    name: "tti-ar",
+    products: [
+        .library(name: "TTI", targets: ["TTI"]),
+        .executable(name: "tti-ar", targets: ["tti-ar"]),
+    ],
+    targets: [
+        // Devices, in C.
+        .target(name: "CTTIKernels"),
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        // The house.
+        room("TTICore"),
+        room("TTIFormats", ["TTICore", "CPNG"]),
+        room("TTIText", ["TTICore", "TTIFormats"]),
+        room("TTIModels", ["TTICore", "TTIFormats"]),
+        room("TTIGeneration", ["TTICore", "TTIFormats", "TTIText", "TTIModels"]),
+        room("TTICPU", ["TTICore", "CTTIKernels", "COpenBLAS"]),
+        room("TTIAccounting", ["TTICore"]),
+        room("TTI", ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTIAccounting"]),
+        .executableTarget(name: "tti-ar", dependencies: ["TTI"], swiftSettings: strict),
+        .executableTarget(name: "tti-example", dependencies: ["TTI"], swiftSettings: strict),
+        // Kernels one by one, and what the tests share.
+        .target(
+            name: "TTITestSupport", dependencies: ["TTICore", "TTIFormats"], path: "Tests/TTITestSupport",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "tti-bench", dependencies: ["TTICore", "TTICPU", "TTITestSupport"], swiftSettings: strict),
+        .executableTarget(
+            name: "tti-fuzz", dependencies: ["TTICore", "TTIFormats", "TTIText"], swiftSettings: strict),
+        tests("TTICoreTests", ["TTICore"]),
+        tests("TTIFormatsTests", ["TTICore", "TTIFormats", "TTITestSupport"]),
+        tests("TTITextTests", ["TTIFormats", "TTIText", "TTITestSupport"]),
+        tests("TTIBackendTests", ["TTICore", "TTICPU", "TTIAccounting", "TTITestSupport"]),
+        tests("TTIModelsTests", ["TTICore", "TTIFormats", "TTIModels", "TTICPU", "TTITestSupport"]),
+        tests(
+            "TTIGenerationTests",
+            ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTITestSupport"]),
+        tests("TTITests", ["TTI", "TTIFormats", "TTITestSupport"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .c2x
+)
