@@ -1,0 +1,202 @@
+internal import CTTIKernels
+internal import Glibc
+package import TTICore
+
+/// The CPU: our own SIMD kernels (CTTIKernels) and OpenBLAS. Activations are float32; weights are float32 or bfloat16 (which
+/// are widened in registers), and so is the key-value cache.
+///
+/// Operations run at once, on the caller's thread and the pool's; `synchronize` waits for nothing and only reports.
+package final class CPUBackend: Backend {
+    /// Which kernels are used; tests force each.
+    package enum InstructionSet: String, CaseIterable, Sendable {
+        case portable, avx2, avx512
+
+        /// Whether this processor has it.
+        package var isAvailable: Bool { ctti_has_isa(isa) }
+        /// The best that this processor has.
+        package static var best: InstructionSet {
+            switch ctti_best_isa() {
+            case CTTI_AVX512: .avx512
+            case CTTI_AVX2: .avx2
+            default: .portable
+            }
+        }
+        var isa: ctti_isa {
+            switch self {
+            case .portable: CTTI_PORTABLE
+            case .avx2: CTTI_AVX2
+            case .avx512: CTTI_AVX512
+            }
+        }
+    }
+
+    package let name = "cpu"
+    package let weightType: DType
+    package var activationType: DType { .float32 }
+    package var cacheType: DType { weightType }
+    package private(set) var arena: Arena
+    package let pool: ThreadPool
+    package let instructionSet: InstructionSet
+    var isa: ctti_isa { instructionSet.isa }
+    /// Set by operations of choice that meet a number that is not finite; reported by `synchronize`.
+    var sawNonFinite = false
+
+    /// - Parameters:
+    ///   - weightType: float32 or bfloat16; traps otherwise.
+    ///   - threads: how many threads work on an operation.
+    package init(weightType: DType, threads: Int, instructionSet: InstructionSet = .best) {
+        precondition(weightType == .float32 || weightType == .bfloat16, "weights in \(weightType)")
+        self.weightType = weightType
+        self.instructionSet = instructionSet
+        pool = ThreadPool(threadCount: threads)
+        arena = Arena(buffer: Buffer(address: 0, byteCount: 0) {})
+    }
+
+    // MARK: Memory
+
+    package func reserve(arenaBytes: Int) throws(DeviceError) {
+        guard arenaBytes > arena.buffer.byteCount else { return arena.rewind(to: 0) }
+        arena = Arena(buffer: Buffer(address: 0, byteCount: 0) {})
+        arena = Arena(buffer: try CPUBackend.allocatePages(arenaBytes))
+    }
+
+    package func allocate(_ shape: Shape, _ dtype: DType) -> Tensor { arena.allocate(shape, dtype) }
+
+    /// Zeroed pages of their own, given back when the buffer goes.
+    static func allocatePages(_ byteCount: Int) throws(DeviceError) -> Buffer {
+        let length = max(byteCount, 1)
+        let pages = unsafe mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        guard let pages = unsafe pages, unsafe pages != MAP_FAILED else {
+            throw DeviceError(.outOfMemory, "out of memory: the system refused \(byteCount) bytes")
+        }
+        if length >= 2 << 20 { unsafe _ = madvise(pages, length, MADV_HUGEPAGE) }
+        let address = UInt(bitPattern: pages)
+        return Buffer(address: address, byteCount: byteCount) { unsafe munmap(pages, length) }
+    }
+
+    /// A tensor outside the arena.
+    func allocateOwned(_ shape: Shape, _ dtype: DType) throws(DeviceError) -> Tensor {
+        let buffer = try CPUBackend.allocatePages(shape.elementCount * dtype.byteCount)
+        return Tensor(buffer: buffer, byteOffset: 0, shape: shape, dtype: dtype)
+    }
+
+    package func prepare(constant: HostTensor) throws(DeviceError) -> Tensor {
+        let tensor = try allocateOwned(constant.shape, constant.dtype.isFloatingPoint ? .float32 : .int32)
+        write(constant, to: tensor)
+        return tensor
+    }
+
+    package func prepare(table: HostTensor) throws(DeviceError) -> Tensor {
+        let tensor = try allocateOwned(table.shape, weightType)
+        write(table, to: tensor)
+        return tensor
+    }
+
+    package func prepare(depthwise: HostTensor) throws(DeviceError) -> Tensor {
+        let (channels, height, width) = (depthwise.shape[0], depthwise.shape[2], depthwise.shape[3])
+        let source = depthwise.floats()
+        var turned = [Float](repeating: 0, count: source.count)
+        for channel in 0..<channels {
+            for tap in 0..<height * width { turned[tap * channels + channel] = source[channel * height * width + tap] }
+        }
+        return try prepare(constant: HostTensor(turned, [height, width, channels]))
+    }
+
+    package func write(_ source: HostTensor, to tensor: Tensor) {
+        precondition(source.elementCount == tensor.elementCount, "\(source.shape) to \(tensor.shape)")
+        let count = tensor.elementCount
+        switch tensor.dtype {
+        case .float32:
+            let values = source.floats()
+            unsafe values.withUnsafeBufferPointer { unsafe tensor.floats.update(from: $0.baseAddress!, count: count) }
+        case .bfloat16:
+            let values = source.floats()
+            let target = unsafe tensor.halves
+            for index in 0..<count { unsafe target[index] = BFloat16(values[index]).bits }
+        case .int32:
+            precondition(!source.dtype.isFloatingPoint, "\(source.dtype) as int32")
+            let target = unsafe tensor.integers
+            guard let bytes = unsafe source.bytes else { return }
+            for index in 0..<count {
+                switch source.dtype {
+                case .int64:
+                    unsafe target[index] = Int32(
+                        truncatingIfNeeded: bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self))
+                case .int32, .uint32:
+                    unsafe target[index] = bytes.loadUnaligned(fromByteOffset: index * 4, as: Int32.self)
+                default: preconditionFailure("\(source.dtype) as int32")
+                }
+            }
+        default: preconditionFailure("writing to \(tensor.dtype)")
+        }
+    }
+
+    package func read(_ tensor: Tensor) throws(DeviceError) -> [Float] {
+        try synchronize()
+        let count = tensor.elementCount
+        switch tensor.dtype {
+        case .float32: return unsafe [Float](UnsafeBufferPointer(start: tensor.floats, count: count))
+        case .bfloat16: return (0..<count).map { unsafe BFloat16(bits: tensor.halves[$0]).float }
+        case .int32: return (0..<count).map { unsafe Float(tensor.integers[$0]) }
+        default: preconditionFailure("reading \(tensor.dtype)")
+        }
+    }
+
+    package func readIntegers(_ tensor: Tensor) throws(DeviceError) -> [Int32] {
+        try synchronize()
+        precondition(tensor.dtype == .int32, "\(tensor.dtype) as int32")
+        return unsafe [Int32](UnsafeBufferPointer(start: tensor.integers, count: tensor.elementCount))
+    }
+
+    package func synchronize() throws(DeviceError) {
+        guard sawNonFinite else { return }
+        sawNonFinite = false
+        throw DeviceError(.notANumber, "a logit that is not finite reached the choice of a token")
+    }
+
+    package func record(_ body: @escaping () -> Void) -> any Program {
+        body()
+        return ClosureProgram(body)
+    }
+
+    package func copy(_ source: Tensor, to target: Tensor) {
+        precondition(source.byteCount == target.byteCount, "\(source.shape) to \(target.shape)")
+        unsafe memmove(target.pointer, source.pointer, source.byteCount)
+    }
+}
+
+/// The CPU's program: the work itself, done again from the same mark of the arena.
+private final class ClosureProgram: Program {
+    let body: () -> Void
+    init(_ body: @escaping () -> Void) { self.body = body }
+    func replay() { body() }
+}
+
+extension Tensor {
+    // The elements as C sees them; each traps when the type is another.
+    var pointer: UnsafeMutableRawPointer {
+        guard let pointer = unsafe UnsafeMutableRawPointer(bitPattern: address) else {
+            preconditionFailure("a tensor without memory: \(shape)")
+        }
+        return unsafe pointer
+    }
+    var floats: UnsafeMutablePointer<Float> {
+        precondition(dtype == .float32, "\(dtype) as float32")
+        return unsafe pointer.assumingMemoryBound(to: Float.self)
+    }
+    var halves: UnsafeMutablePointer<UInt16> {
+        precondition(dtype == .bfloat16, "\(dtype) as bfloat16")
+        return unsafe pointer.assumingMemoryBound(to: UInt16.self)
+    }
+    var integers: UnsafeMutablePointer<Int32> {
+        precondition(dtype == .int32, "\(dtype) as int32")
+        return unsafe pointer.assumingMemoryBound(to: Int32.self)
+    }
+}
+
+extension Columns {
+    /// The first element of the range in the first row.
+    var floats: UnsafeMutablePointer<Float> { unsafe tensor.floats + start }
+    /// Elements from one row to the next.
+    var rowStride: Int { tensor.shape.last }
+}

@@ -1,0 +1,70 @@
+// The defaults of the fused operations: what each means, in primitives.
+
+extension Backend {
+    package func normLinear(
+        _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
+    ) -> Tensor {
+        linear(self.norm(x, norm), weight, bias: bias, activation: activation, adding: nil)
+    }
+
+    package func normModulate(_ x: Tensor, _ norm: NormParameters, _ modulation: Tensor) -> Tensor {
+        modulate(self.norm(x, norm), modulation)
+    }
+
+    package func gatedFeedForward(
+        _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
+        adding residual: Tensor?
+    ) -> Tensor {
+        let inner = linear(x, input, bias: nil, activation: .identity, adding: nil)
+        return linear(
+            gate(inner, activation, order), output, bias: nil, activation: .identity, adding: residual)
+    }
+
+    package func groupNormConvolve(
+        _ x: Tensor, _ norm: GroupNormParameters, activation: Activation, _ weight: PreparedConvolution, bias: Tensor?,
+        _ geometry: ConvolutionGeometry, adding residual: Tensor?
+    ) -> Tensor {
+        convolve(
+            groupNorm(x, norm, activation: activation), weight, bias: bias, geometry, activation: .identity,
+            adding: residual)
+    }
+
+    package func qkvDecodeAttention(
+        _ qkv: Tensor, _ cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
+    ) -> Tensor {
+        append(qkv.columns(1, of: 3), qkv.columns(2, of: 3), to: cache, at: position)
+        return decodeAttention(qkv.columns(0, of: 3), over: cache, at: position, scale: scale, window: window)
+    }
+
+    package func guideAndSample(_ logits: Tensor, _ state: SamplingState, into codes: Tensor) -> Tensor {
+        let guided = logits.shape[0] == codes.shape[0] ? logits : guide(logits, state)
+        return sample(guided, state, into: codes)
+    }
+}
+
+// Conveniences that only rearrange calls: no backend needs to override them.
+extension Backend {
+    /// Runs `body` and gives back all that it allocated except its result, which moves down to where the body began. This is
+    /// how a chain of large activations runs in the memory of its two or three largest.
+    package func scoped(_ body: () -> Tensor) -> Tensor {
+        let mark = arena.mark
+        let result = body()
+        precondition(result.buffer === arena.buffer, "the result of a scope lies in the arena")
+        arena.rewind(to: mark)
+        let kept = allocate(result.shape, result.dtype)
+        if kept.byteOffset != result.byteOffset { copy(result, to: kept) }
+        return kept
+    }
+
+    /// A copy of host values in the arena: float32, or int32 for integers.
+    package func upload(_ source: HostTensor) -> Tensor {
+        let tensor = allocate(source.shape, source.dtype.isFloatingPoint ? .float32 : .int32)
+        write(source, to: tensor)
+        return tensor
+    }
+
+    /// linear without bias, activation or residual.
+    package func linear(_ x: Tensor, _ weight: PreparedMatrix) -> Tensor {
+        linear(x, weight, bias: nil, activation: .identity, adding: nil)
+    }
+}

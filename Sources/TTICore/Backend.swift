@@ -1,0 +1,225 @@
+/// What a device can do: memory, operations, fused operations, recording.
+///
+/// Primitive operations are what every backend must have. Fused operations are requirements too, but each has a default
+/// built from primitives (`Backend+Fused.swift`), which is also the oracle of every override.
+///
+/// Rules that hold for all operations:
+/// - Tensors are contiguous and row-major. Results are new tensors in the arena, in `activationType` unless it says
+///   otherwise; arguments named `in` or `into` are changed in place.
+/// - A wrong shape is our own fault and traps with the shapes in the message. Nothing here throws: faults of the device are
+///   kept and thrown by `read` and `synchronize`.
+/// - A row's result never depends on how many rows there are, nor on the number of threads: batch n equals n singles, bit
+///   for bit. So the path of a product is chosen by the tokens of one batch entry, never by the batch.
+package protocol Backend: AnyObject {
+    /// "cpu", "cuda:0".
+    var name: String { get }
+    /// How weight matrices are held and multiplied: float32 or bfloat16 (later int8). Sums are float32 always.
+    var weightType: DType { get }
+    /// The element type of activations: float32 on a CPU.
+    var activationType: DType { get }
+    /// The element type of `KeyValueCache`.
+    var cacheType: DType { get }
+    /// Where results go.
+    var arena: Arena { get }
+
+    // MARK: Memory
+
+    /// Makes the arena at least this large; whatever is in it is lost, so only between requests.
+    func reserve(arenaBytes: Int) throws(DeviceError)
+    /// A tensor in the arena, its contents undefined.
+    func allocate(_ shape: Shape, _ dtype: DType) -> Tensor
+    /// A matrix `[outputs, inputs]` (a Linear's weight), packed for this device.
+    func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix
+    /// A kernel `[outputs, inputs, height, width]`, packed for this device.
+    func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution
+    /// A depthwise kernel `[channels, 1, height, width]` as `[height, width, channels]` float32.
+    func prepare(depthwise: HostTensor) throws(DeviceError) -> Tensor
+    /// An embedding table `[rows, width]` in `weightType`.
+    func prepare(table: HostTensor) throws(DeviceError) -> Tensor
+    /// Anything small that is read as it is (norm weights, biases, codebooks): float32, or int32 for integers; kept until
+    /// the last reference goes.
+    func prepare(constant: HostTensor) throws(DeviceError) -> Tensor
+    /// Fills a tensor; floating-point sources are converted, int64 becomes int32. Traps when the shapes' counts differ.
+    func write(_ source: HostTensor, to tensor: Tensor)
+    /// Waits, then gives the elements as float32 numbers.
+    func read(_ tensor: Tensor) throws(DeviceError) -> [Float]
+    /// Waits, then gives the elements of an int32 tensor.
+    func readIntegers(_ tensor: Tensor) throws(DeviceError) -> [Int32]
+    /// Waits for everything issued; throws what went wrong since the last time, a number that is not finite included.
+    func synchronize() throws(DeviceError)
+    /// Does `body` once and keeps it for replay.
+    func record(_ body: @escaping () -> Void) -> any Program
+    /// Copies the elements of one tensor to another of the same count and type; they may overlap.
+    func copy(_ source: Tensor, to target: Tensor)
+
+    // MARK: Dense
+
+    /// activation(x · weightᵀ + bias) + residual.
+    /// - Parameters:
+    ///   - x: `[…, inputs]`
+    ///   - bias: `[outputs]`
+    ///   - residual: the result's shape.
+    /// - Returns: `[…, outputs]`
+    func linear(
+        _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation, adding residual: Tensor?
+    ) -> Tensor
+    /// Rows of a table.
+    /// - Parameters:
+    ///   - ids: `[…]` int32, each below `rows` (traps on the CPU, undefined elsewhere).
+    ///   - table: `[rows, width]` in any floating-point type.
+    /// - Returns: `[…, width]`
+    func embed(_ ids: Tensor, _ table: Tensor) -> Tensor
+    /// activation(convolution(x) + bias) + residual.
+    /// - Parameters:
+    ///   - x: `[batch, height, width, channels]`
+    ///   - bias: `[outputs]`
+    ///   - residual: the result's shape.
+    /// - Returns: `[batch, output height, output width, outputs]`
+    func convolve(
+        _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
+        activation: Activation, adding residual: Tensor?
+    ) -> Tensor
+    /// Each channel with its own kernel, zero padding to the same size, no bias.
+    /// - Parameters:
+    ///   - x: `[batch, height, width, channels]`
+    ///   - weight: `[kernel height, kernel width, channels]` (from `prepare(depthwise:)`), both odd.
+    /// - Returns: the shape of `x`.
+    func depthwiseConvolve(_ x: Tensor, _ weight: Tensor) -> Tensor
+
+    // MARK: Norms
+
+    /// (x - mean) / √(variance + ε) · weight + bias over the last axis, or its RMS form x / √(mean x² + ε) · weight.
+    func norm(_ x: Tensor, _ parameters: NormParameters) -> Tensor
+    /// Over the pixels and channels of each group of an image, then the activation.
+    /// - Parameter x: `[batch, height, width, channels]`
+    func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor
+    /// ConvNeXt V2's: n = ‖x‖₂ over the pixels of a channel / (its mean over channels + 1e-6); gamma · x · n + beta + x.
+    /// - Parameters:
+    ///   - x: `[batch, height, width, channels]`
+    ///   - gamma: `[channels]`
+    ///   - beta: `[channels]`
+    func globalResponseNorm(_ x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor
+
+    // MARK: Attention
+
+    /// softmax(q · kᵀ · scale + mask) · v for whole sequences, head by head.
+    /// - Parameters:
+    ///   - q: `[batch, queries, heads · head width]`
+    ///   - k: `[key batch, keys, heads · head width]`. The key batch divides the batch: entry b of the queries reads entry
+    ///     b · key batch / batch of the keys, so that images of one prompt share them.
+    ///   - v: like `k`.
+    ///   - scale: usually 1/√(head width).
+    /// - Returns: `[batch, queries, heads · head width]`
+    func attention(_ q: Columns, _ k: Columns, _ v: Columns, heads: Int, scale: Float, mask: AttentionMask) -> Tensor
+    /// Writes keys and values of one token for each batch entry at `position`.
+    /// - Parameters:
+    ///   - k: `[batch, 1, heads · head width]`
+    ///   - v: like `k`.
+    ///   - position: `[1]` int32, below the capacity.
+    func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor)
+    /// One query for each batch entry over the cache's positions 0...position (flash decoding: online softmax, split over
+    /// keys, no score buffer as long as the sequence).
+    /// - Parameters:
+    ///   - q: `[batch, 1, heads · head width]`
+    ///   - position: `[1]` int32: the query's own place, already in the cache.
+    ///   - window: leaves out keys that the query at `position` does not see.
+    /// - Returns: `[batch, 1, heads · head width]`
+    func decodeAttention(
+        _ q: Columns, over cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
+    ) -> Tensor
+
+    // MARK: Elementwise and layout
+
+    /// x + y, where y's elements repeat: y's count divides x's.
+    func add(_ x: Tensor, _ y: Tensor) -> Tensor
+    /// The function of every element.
+    func activate(_ x: Tensor, _ activation: Activation) -> Tensor
+    /// value · activation(gate) of the two halves of the last axis.
+    /// - Parameter x: `[…, 2 · width]`
+    /// - Returns: `[…, width]`
+    func gate(_ x: Tensor, _ activation: Activation, _ order: GateOrder) -> Tensor
+    /// x · (1 + scale) + shift.
+    /// - Parameters:
+    ///   - x: `[batch, …, width]`
+    ///   - modulation: `[modulation batch, 2 · width]`: scale, then shift. Its batch divides the batch, as keys' does.
+    func modulate(_ x: Tensor, _ modulation: Tensor) -> Tensor
+    /// Joined along an axis; all of one type, any four-byte type.
+    func concatenate(_ parts: [Tensor], axis: Int) -> Tensor
+    /// Rows by index.
+    /// - Parameters:
+    ///   - x: `[batch, tokens, width]`
+    ///   - indices: `[batch or more, count]` int32; -1 gives zeros. When there are more rows of indices than of `x`, entry b
+    ///     reads entry b · batch / (rows of indices).
+    /// - Returns: `[rows of indices, count, width]`
+    func gather(_ x: Tensor, _ indices: Tensor) -> Tensor
+    /// Every pixel's 4 · channels values as 2×2 pixels: value (dy, dx, channel) goes to pixel (2y + dy, 2x + dx).
+    /// - Parameter x: `[batch, height, width, 4 · channels]`
+    /// - Returns: `[batch, 2 · height, 2 · width, channels]`
+    func depthToSpace(_ x: Tensor) -> Tensor
+    /// Adds 1 to every element of an int32 tensor.
+    func increment(in counter: Tensor)
+
+    // MARK: Choice
+
+    /// Classifier-free guidance: unconditional + g · (conditional - unconditional), g = guidance[position].
+    /// - Parameter logits: `[2 · images, …]`: all unconditional rows, then all conditional ones.
+    /// - Returns: `[images, …]`
+    func guide(_ logits: Tensor, _ state: SamplingState) -> Tensor
+    /// One token for each image by Gumbel-max: argmax(logits / temperature + Gumbel noise) over what top-k, then top-p leave
+    /// (in transformers' order and meaning), ties to the lower id. Noise is `RandomStream`'s: purpose token, position,
+    /// index = token.
+    /// - Parameters:
+    ///   - logits: `[images, vocabulary]` float32
+    ///   - codes: `[images, tokens]` int32; the token is also written at `position`.
+    /// - Returns: `[images]` int32
+    func sample(_ logits: Tensor, _ state: SamplingState, into codes: Tensor) -> Tensor
+    /// The first `count` places of each image that are still masked, in ascending order, then -1.
+    /// - Parameter tokens: `[images, tokens]` int32
+    /// - Returns: `[images, count]` int32
+    func maskedPlaces(_ tokens: Tensor, maskToken: Int, count: Int) -> Tensor
+    /// One step of masked decoding (MaskGIT; aMUSEd's scheduler): draws a token for every masked place, keeps the most
+    /// confident ones and masks the rest again, as many as `grid.remaining[position]` says, but at least one fewer than were
+    /// masked, and at least one, except after the last step, which leaves none.
+    ///
+    /// A token is drawn as `sample` draws, with index = place · vocabulary + token and position = the step. Its confidence is
+    /// log(probability at temperature 1, before top-k and top-p) + grid.noise[step] · Gumbel noise (purpose confidence,
+    /// index = place). With `grid.order`, places are revealed by rank instead.
+    /// - Parameters:
+    ///   - logits: `[images or 1, count, vocabulary]` float32; one row of logits serves all images.
+    ///   - places: `[images, count]` int32 from `maskedPlaces`.
+    ///   - grid: `tokens` and `predicted` are changed in place.
+    func unmask(_ logits: Tensor, at places: Tensor, _ state: SamplingState, in grid: MaskedGrid)
+    /// The index of the nearest code (Euclidean; ties to the lower index) to every row.
+    /// - Parameters:
+    ///   - x: `[…, width]`
+    ///   - codebook: `[codes, width]` float32
+    /// - Returns: `[…]` int32
+    func nearestCode(_ x: Tensor, _ codebook: Tensor) -> Tensor
+
+    // MARK: Fused, each with a default
+
+    /// linear(norm(x)).
+    func normLinear(
+        _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
+    ) -> Tensor
+    /// modulate(norm(x), modulation).
+    func normModulate(_ x: Tensor, _ norm: NormParameters, _ modulation: Tensor) -> Tensor
+    /// linear(gate(linear(x, input)), output) + residual.
+    func gatedFeedForward(
+        _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
+        adding residual: Tensor?
+    ) -> Tensor
+    /// convolve(groupNorm(x, silu)).
+    func groupNormConvolve(
+        _ x: Tensor, _ norm: GroupNormParameters, activation: Activation, _ weight: PreparedConvolution, bias: Tensor?,
+        _ geometry: ConvolutionGeometry, adding residual: Tensor?
+    ) -> Tensor
+    /// Appends this token's keys and values, then attends over the cache.
+    /// - Parameter qkv: `[batch, 1, 3 · heads · head width]`
+    func qkvDecodeAttention(
+        _ qkv: Tensor, _ cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
+    ) -> Tensor
+    /// sample(guide(logits)) when there are two rows for each image, else sample(logits).
+    /// - Parameter logits: `[images or 2 · images, vocabulary]` float32
+    func guideAndSample(_ logits: Tensor, _ state: SamplingState, into codes: Tensor) -> Tensor
+}
