@@ -1,0 +1,25 @@
+/// Where the work is done.
+public enum ComputeDevice: Sendable, Hashable {
+    /// The best there is.
+    case automatic
+    /// The CPU; nil: every core that this process may use.
+    case cpu(threads: Int? = nil)
+}
+
+/// How weights are held and multiplied. Sums, norms, softmax and sampling are float32 always.
+public enum Precision: String, Sendable, CaseIterable {
+    /// bf16 where decoding is bound by the bytes of the weights (autoregressive), f32 elsewhere.
+    case automatic = "auto"
+    /// 32-bit floating point.
+    case float32 = "f32"
+    /// The upper half of it.
+    case bfloat16 = "bf16"
+}
+
+/// Which checkpoint to load.
+public enum CheckpointSource: Sendable, Hashable {
+    /// One that ships, by what it does.
+    case demo(GenerationMode)
+    /// A folder, the name of a checkpoint that ships, or `org/name` in the local Hugging Face cache.
+    case named(String)
+}
