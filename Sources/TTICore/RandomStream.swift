@@ -46,11 +46,12 @@ package struct RandomStream: Sendable {
             index & 3]
     }
 
-    /// A number in (0, 1), never 0 and never 1: (word / 256 + ½) / 2^24.
+    /// A number in (0, 1), never 0 and never 1: (word / 512 + ½) / 2^23.
     package func uniform(_ purpose: Purpose, position: Int, index: Int) -> Float {
         RandomStream.uniform(word(purpose, position: position, index: index))
     }
 
-    /// A word as a number in (0, 1).
-    package static func uniform(_ word: UInt32) -> Float { (Float(word >> 8) + 0.5) * 0x1p-24 }
+    /// A word as a number in (0, 1). 23 bits, not 24: with 24, adding the half would round, and the highest word give 1, whose
+    /// Gumbel noise is infinite.
+    package static func uniform(_ word: UInt32) -> Float { (Float(word >> 9) + 0.5) * 0x1p-23 }
 }
