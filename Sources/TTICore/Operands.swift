@@ -13,35 +13,43 @@ package enum Activation: UInt8, Sendable, CaseIterable {
     case silu
 }
 
-/// A weight matrix `[outputs, inputs]` in whatever form a backend multiplies fastest. Backends subclass it; models only
-/// hold it.
-package class PreparedMatrix {
+/// A weight matrix `[outputs, inputs]` in whatever form a backend multiplies fastest. Models only hold it.
+package final class PreparedMatrix {
     package let outputs: Int
     package let inputs: Int
     /// Bytes that one product reads.
     package let byteCount: Int
+    /// The backend's own object; nobody else looks inside.
+    package let form: AnyObject
 
-    package init(outputs: Int, inputs: Int, byteCount: Int) {
+    package init(outputs: Int, inputs: Int, byteCount: Int, form: AnyObject) {
         self.outputs = outputs
         self.inputs = inputs
         self.byteCount = byteCount
+        self.form = form
     }
 }
 
 /// Convolution weights, `[outputs, inputs, kernel height, kernel width]` in the checkpoint, in a backend's own form.
-package class PreparedConvolution {
+package final class PreparedConvolution {
     package let outputs: Int
     package let inputs: Int
     package let kernelHeight: Int
     package let kernelWidth: Int
+    /// Bytes that one convolution reads.
     package let byteCount: Int
+    /// The backend's own object; nobody else looks inside.
+    package let form: AnyObject
 
-    package init(outputs: Int, inputs: Int, kernelHeight: Int, kernelWidth: Int, byteCount: Int) {
+    package init(
+        outputs: Int, inputs: Int, kernelHeight: Int, kernelWidth: Int, byteCount: Int, form: AnyObject
+    ) {
         self.outputs = outputs
         self.inputs = inputs
         self.kernelHeight = kernelHeight
         self.kernelWidth = kernelWidth
         self.byteCount = byteCount
+        self.form = form
     }
 }
 

@@ -1,0 +1,122 @@
+package import TTICore
+
+extension ReferenceBackend {
+    package func linear(
+        _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation, adding residual: Tensor?
+    ) -> Tensor {
+        guard let matrix = weight.form as? ReferenceWeights else { preconditionFailure("a matrix of another backend") }
+        let (inputs, outputs) = (weight.inputs, weight.outputs)
+        let shape = x.shape.replacingLast(outputs)
+        precondition(x.shape.last == inputs, "\(x.shape) times [\(outputs), \(inputs)]")
+        checkEnd(bias: bias, residual: residual, outputs: outputs, shape)
+        let source = x.doubles()
+        var values = [Double](repeating: 0, count: shape.elementCount)
+        for row in 0..<x.rowCount {
+            for output in 0..<outputs {
+                values[row * outputs + output] = dot(source, row * inputs, matrix.values, output * inputs, inputs)
+            }
+        }
+        finish(&values, bias: bias, activation: activation, residual: residual)
+        return result(values, shape)
+    }
+
+    package func embed(_ ids: Tensor, _ table: Tensor) -> Tensor {
+        precondition(table.shape.rank == 2, "a table of \(table.shape)")
+        let (rows, width) = (table.shape[0], table.shape[1])
+        var values: [Double] = []
+        for id in ids.integers() {
+            precondition(id >= 0 && id < rows, "id \(id) of a table of \(table.shape)")
+            values += table.doubles(id * width..<(id + 1) * width)
+        }
+        return result(values, Shape(ids.shape.array + [width]))
+    }
+
+    package func convolve(
+        _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
+        activation: Activation, adding residual: Tensor?
+    ) -> Tensor {
+        guard let kernel = weight.form as? ReferenceWeights else { preconditionFailure("a kernel of another backend") }
+        precondition(x.shape.rank == 4 && x.shape.last == weight.inputs, "\(x.shape) with \(weight.inputs) inputs")
+        let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2])
+        let (inputs, outputs) = (weight.inputs, weight.outputs)
+        let size = geometry.outputSize(
+            height: height, width: width, kernelHeight: weight.kernelHeight, kernelWidth: weight.kernelWidth)
+        let shape: Shape = [batch, size.height, size.width, outputs]
+        checkEnd(bias: bias, residual: residual, outputs: outputs, shape)
+        let source = x.doubles()
+        var values = [Double](repeating: 0, count: shape.elementCount)
+        for entry in 0..<batch {
+            for row in 0..<size.height {
+                for column in 0..<size.width {
+                    let target = ((entry * size.height + row) * size.width + column) * outputs
+                    for tapRow in 0..<weight.kernelHeight {
+                        let y = row * geometry.stride - geometry.top + tapRow
+                        if y < 0 || y >= height * geometry.upsampling { continue }
+                        for tapColumn in 0..<weight.kernelWidth {
+                            let x = column * geometry.stride - geometry.left + tapColumn
+                            if x < 0 || x >= width * geometry.upsampling { continue }
+                            let pixel = (entry * height + y / geometry.upsampling) * width + x / geometry.upsampling
+                            let tap = tapRow * weight.kernelWidth + tapColumn
+                            let taps = weight.kernelHeight * weight.kernelWidth
+                            for output in 0..<outputs {
+                                values[target + output] += dot(
+                                    source, pixel * inputs, kernel.values, (output * taps + tap) * inputs, inputs)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        finish(&values, bias: bias, activation: activation, residual: residual)
+        return result(values, shape)
+    }
+
+    package func depthwiseConvolve(_ x: Tensor, _ weight: Tensor) -> Tensor {
+        precondition(x.shape.rank == 4 && weight.shape.rank == 3, "\(x.shape) with a kernel of \(weight.shape)")
+        precondition(x.shape.last == weight.shape.last, "\(x.shape) with a kernel of \(weight.shape)")
+        precondition(weight.shape[0] % 2 == 1 && weight.shape[1] % 2 == 1, "an even kernel of \(weight.shape)")
+        let (batch, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+        let source = x.doubles()
+        let kernel = weight.doubles()
+        var values = [Double](repeating: 0, count: source.count)
+        for entry in 0..<batch {
+            for row in 0..<height {
+                for column in 0..<width {
+                    let target = ((entry * height + row) * width + column) * channels
+                    for tapRow in 0..<weight.shape[0] {
+                        let y = row + tapRow - weight.shape[0] / 2
+                        if y < 0 || y >= height { continue }
+                        for tapColumn in 0..<weight.shape[1] {
+                            let x = column + tapColumn - weight.shape[1] / 2
+                            if x < 0 || x >= width { continue }
+                            let pixel = ((entry * height + y) * width + x) * channels
+                            let tap = (tapRow * weight.shape[1] + tapColumn) * channels
+                            for channel in 0..<channels {
+                                values[target + channel] += source[pixel + channel] * kernel[tap + channel]
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        return result(values, x.shape)
+    }
+
+    private func checkEnd(bias: Tensor?, residual: Tensor?, outputs: Int, _ shape: Shape) {
+        if let bias { precondition(bias.shape == [outputs], "a bias of \(bias.shape) for \(shape)") }
+        if let residual { precondition(residual.shape == shape, "a residual of \(residual.shape) for \(shape)") }
+    }
+
+    /// activation(values + bias) + residual.
+    private func finish(_ values: inout [Double], bias: Tensor?, activation: Activation, residual: Tensor?) {
+        let bias = bias?.doubles()
+        let residual = residual?.doubles()
+        for index in values.indices {
+            var value = values[index]
+            if let bias { value += bias[index % bias.count] }
+            value = activation.value(value)
+            if let residual { value += residual[index] }
+            values[index] = value
+        }
+    }
+}
