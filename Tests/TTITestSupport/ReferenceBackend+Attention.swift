@@ -12,7 +12,9 @@ extension ReferenceBackend {
         precondition(v.tensor.shape[0] == keyBatch && v.tensor.shape[1] == keys, "\(k.tensor.shape), \(v.tensor.shape)")
         precondition(batch % keyBatch == 0, "\(keyBatch) entries of keys for \(batch)")
         precondition(mask.window == nil || mask.causal, "a window without causality")
-        if let bias = mask.keyBias { precondition(bias.shape == [keyBatch, keys], "\(bias.shape) for \(k.tensor.shape)") }
+        if let bias = mask.keyBias {
+            precondition(bias.shape == [keyBatch, keys], "\(bias.shape) for \(k.tensor.shape)")
+        }
         let biasHeads = mask.scoreBias?.shape[0] ?? 1
         if let bias = mask.scoreBias {
             precondition(bias.shape == [biasHeads, queries, keys], "\(bias.shape) for \(queries) × \(keys) scores")
@@ -60,7 +62,8 @@ extension ReferenceBackend {
             let values = columns.doubles()
             for row in 0..<batch * heads {
                 target.store(
-                    Array(values[row * headWidth..<(row + 1) * headWidth]), at: (row * cache.capacity + place) * headWidth)
+                    Array(values[row * headWidth..<(row + 1) * headWidth]),
+                    at: (row * cache.capacity + place) * headWidth)
             }
         }
     }
@@ -83,7 +86,9 @@ extension ReferenceBackend {
                 return dot(qs, row * headWidth, keys, key * headWidth, headWidth) * Double(scale)
             }
             for (key, weight) in softmax(scores).enumerated() where weight != 0 {
-                for column in 0..<headWidth { values[row * headWidth + column] += weight * vs[key * headWidth + column] }
+                for column in 0..<headWidth {
+                    values[row * headWidth + column] += weight * vs[key * headWidth + column]
+                }
             }
         }
         return result(values, [batch, 1, heads * headWidth])

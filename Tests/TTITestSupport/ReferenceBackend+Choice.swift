@@ -67,7 +67,9 @@ extension ReferenceBackend {
             let isLast = step == remaining.count - 1
             let left = isLast ? 0 : max(1, min(remaining[step], drawn.count - 1))
             // The most confident first; between equals, the lower place.
-            let ranked = drawn.sorted { $0.confidence == $1.confidence ? $0.place < $1.place : $0.confidence > $1.confidence }
+            let ranked = drawn.sorted {
+                $0.confidence == $1.confidence ? $0.place < $1.place : $0.confidence > $1.confidence
+            }
             for (rank, choice) in ranked.enumerated() {
                 let isKept = rank < drawn.count - left
                 grid.tokens.store([Double(isKept ? choice.token : grid.maskToken)], at: image * width + choice.place)

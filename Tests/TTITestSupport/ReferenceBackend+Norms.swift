@@ -24,7 +24,8 @@ extension ReferenceBackend {
     }
 
     package func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor {
-        precondition(x.shape.rank == 4 && x.shape.last % parameters.groups == 0, "\(parameters.groups) groups of \(x.shape)")
+        precondition(
+            x.shape.rank == 4 && x.shape.last % parameters.groups == 0, "\(parameters.groups) groups of \(x.shape)")
         let (batch, pixels, channels) = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3])
         precondition(parameters.weight.shape == [channels] && parameters.bias.shape == [channels], "\(x.shape)")
         let weight = parameters.weight.doubles()

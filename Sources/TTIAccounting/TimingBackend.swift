@@ -1,0 +1,91 @@
+package import TTICore
+
+/// Time that operations of one name took.
+package struct OperationTiming: Sendable {
+    package let name: String
+    package var calls = 0
+    package var seconds = 0.0
+}
+
+/// Another backend with a stopwatch: every operation is waited for and its time added up by name. Waiting costs a little, so
+/// the sum is an upper bound of the untimed run.
+package final class TimingBackend: Backend {
+    /// What does the work.
+    package let timed: any Backend
+    private var timings: [String: OperationTiming] = [:]
+    private var fault: DeviceError?
+
+    package init(_ timed: any Backend) { self.timed = timed }
+
+    /// Time by operation since the last `reset`, longest first.
+    package var operations: [OperationTiming] {
+        timings.values.sorted { $0.seconds == $1.seconds ? $0.name < $1.name : $0.seconds > $1.seconds }
+    }
+
+    /// The sum over all operations since the last `reset`.
+    package var seconds: Double { timings.values.reduce(0) { $0 + $1.seconds } }
+
+    package func reset() { timings.removeAll() }
+
+    func time<Result>(_ name: String, _ operation: () -> Result) -> Result {
+        let clock = ContinuousClock()
+        let start = clock.now
+        let result = operation()
+        do { try timed.synchronize() } catch { fault = fault ?? error }
+        let (seconds, attoseconds) = (clock.now - start).components
+        timings[name, default: OperationTiming(name: name)].calls += 1
+        timings[name, default: OperationTiming(name: name)].seconds += Double(seconds) + Double(attoseconds) * 1e-18
+        return result
+    }
+
+    private func throwFault() throws(DeviceError) {
+        guard let fault else { return }
+        self.fault = nil
+        throw fault
+    }
+
+    // MARK: Memory, not timed
+
+    package var name: String { timed.name }
+    package var weightType: DType { timed.weightType }
+    package var activationType: DType { timed.activationType }
+    package var cacheType: DType { timed.cacheType }
+    package var arena: Arena { timed.arena }
+
+    package func reserve(arenaBytes: Int) throws(DeviceError) { try timed.reserve(arenaBytes: arenaBytes) }
+    package func allocate(_ shape: Shape, _ dtype: DType) -> Tensor { timed.allocate(shape, dtype) }
+    package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix { try timed.prepare(matrix: matrix) }
+    package func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution {
+        try timed.prepare(convolution: convolution)
+    }
+    package func prepare(depthwise: HostTensor) throws(DeviceError) -> Tensor {
+        try timed.prepare(depthwise: depthwise)
+    }
+    package func prepare(table: HostTensor) throws(DeviceError) -> Tensor { try timed.prepare(table: table) }
+    package func prepare(constant: HostTensor) throws(DeviceError) -> Tensor { try timed.prepare(constant: constant) }
+    package func write(_ source: HostTensor, to tensor: Tensor) { timed.write(source, to: tensor) }
+    package func read(_ tensor: Tensor) throws(DeviceError) -> [Float] {
+        try throwFault()
+        return try timed.read(tensor)
+    }
+    package func readIntegers(_ tensor: Tensor) throws(DeviceError) -> [Int32] {
+        try throwFault()
+        return try timed.readIntegers(tensor)
+    }
+    package func synchronize() throws(DeviceError) {
+        try throwFault()
+        try timed.synchronize()
+    }
+    /// Recorded work is timed operation by operation too, by doing it again instead of replaying it.
+    package func record(_ body: @escaping () -> Void) -> any Program {
+        body()
+        return TimedProgram(body)
+    }
+    package func copy(_ source: Tensor, to target: Tensor) { time("copy") { timed.copy(source, to: target) } }
+}
+
+private final class TimedProgram: Program {
+    let body: () -> Void
+    init(_ body: @escaping () -> Void) { self.body = body }
+    func replay() { body() }
+}
