@@ -1,9 +1,8 @@
 /// Where the bytes of a host tensor are kept: a mapped file, an array, nowhere (shapes only).
 ///
-/// A subclass owns the memory and frees it when the last tensor over it goes.
-package class HostStorage {
-    package init() {}
-}
+/// An owner of memory, which frees it when the last tensor over it goes. Owners live in other rooms too, where a `package`
+/// class could not be inherited from.
+package protocol HostStorage: AnyObject {}
 
 /// Memory of its own.
 @safe
@@ -26,11 +25,11 @@ package struct HostTensor {
     package let shape: Shape
     package let dtype: DType
     package let bytes: UnsafeRawBufferPointer?
-    private let storage: HostStorage?
+    private let storage: (any HostStorage)?
 
     /// - Parameters:
     ///   - bytes: `shape.elementCount * dtype.byteCount` bytes, kept alive by `storage`; traps when the count differs.
-    package init(shape: Shape, dtype: DType, bytes: UnsafeRawBufferPointer, storage: HostStorage) {
+    package init(shape: Shape, dtype: DType, bytes: UnsafeRawBufferPointer, storage: any HostStorage) {
         precondition(bytes.count == shape.elementCount * dtype.byteCount, "\(bytes.count) bytes for \(shape)")
         self.shape = shape
         self.dtype = dtype
