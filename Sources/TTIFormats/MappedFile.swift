@@ -49,26 +49,30 @@ struct OpenFile: ~Copyable {
     let status: FileStatus
 
     init(path: String) throws(FormatError) {
+        (descriptor, status) = try Self.open(path)
+    }
+
+    private static func open(_ path: String) throws(FormatError) -> (Int32, FileStatus) {
         // Looked at before it is opened, because opening a device can do something; and again after.
         switch FileStatus.of(path) {
         case .failure(let failure): throw FormatError.system(failure.number, "open", path)
-        case .success(let status): try Self.checkRegular(status, path)
+        case .success(let status): try checkRegular(status, path)
         }
         // O_NONBLOCK: should it have become a FIFO by now, do not wait for a writer.
-        let descriptor = retryingInterrupts { unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) }
+        let descriptor = retryingInterrupts { unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) }
         guard descriptor >= 0 else { throw FormatError.system(errno, "open", path) }
-        self.descriptor = descriptor
         var raw = stat()
         guard unsafe fstat(descriptor, &raw) == 0 else {
             let number = errno
             close(descriptor)
             throw FormatError.system(number, "open", path)
         }
-        status = FileStatus(raw)
-        do throws(FormatError) { try Self.checkRegular(status, path) } catch {
+        let status = FileStatus(raw)
+        do throws(FormatError) { try checkRegular(status, path) } catch {
             close(descriptor)
             throw error
         }
+        return (descriptor, status)
     }
 
     deinit { close(descriptor) }
