@@ -104,30 +104,15 @@ package final class CPUBackend: Backend {
 
     package func write(_ source: HostTensor, to tensor: Tensor) {
         precondition(source.elementCount == tensor.elementCount, "\(source.shape) to \(tensor.shape)")
-        let count = tensor.elementCount
-        switch tensor.dtype {
-        case .float32:
-            let values = source.floats()
-            unsafe values.withUnsafeBufferPointer { unsafe tensor.floats.update(from: $0.baseAddress!, count: count) }
-        case .bfloat16:
-            let values = source.floats()
-            let target = unsafe tensor.halves
-            for index in 0..<count { unsafe target[index] = BFloat16(values[index]).bits }
-        case .int32:
-            precondition(!source.dtype.isFloatingPoint, "\(source.dtype) as int32")
-            let target = unsafe tensor.integers
-            guard let bytes = unsafe source.bytes else { return }
-            for index in 0..<count {
-                switch source.dtype {
-                case .int64:
-                    unsafe target[index] = Int32(
-                        truncatingIfNeeded: bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self))
-                case .int32, .uint32:
-                    unsafe target[index] = bytes.loadUnaligned(fromByteOffset: index * 4, as: Int32.self)
-                default: preconditionFailure("\(source.dtype) as int32")
-                }
-            }
-        default: preconditionFailure("writing to \(tensor.dtype)")
+        guard let bytes = unsafe source.bytes?.baseAddress else { return }
+        let (count, size) = (tensor.elementCount, source.dtype.byteCount)
+        let chunk = 1 << 18
+        let target = unsafe tensor.pointer
+        pool.forEach((count + chunk - 1) / chunk) { index in
+            let first = index * chunk
+            unsafe CPUBackend.convert(
+                bytes + first * size, source.dtype, to: target + first * tensor.dtype.byteCount, tensor.dtype,
+                count: min(chunk, count - first))
         }
     }
 

@@ -1,20 +1,68 @@
-internal import Dispatch
+internal import CTTIKernels
+import TTICore
 
-/// Threads that share the work of one operation.
+/// Threads that share the work of one operation. They spin for a tenth of a millisecond after it, then sleep.
+@safe
 package final class ThreadPool {
     /// How many threads work, the caller's included.
     package let threadCount: Int
+    private let pool: OpaquePointer
+    /// Memory of each thread's own, grown by `forEach(_:scratch:_:)` and kept.
+    private var scratch: [Buffer]
 
-    package init(threadCount: Int) { self.threadCount = max(1, threadCount) }
+    /// How many cores this process may use.
+    package static var defaultThreadCount: Int { ctti_usable_cores() }
+
+    package init(threadCount: Int) {
+        guard let pool = unsafe ctti_pool_create(max(1, threadCount)) else {
+            preconditionFailure("no memory for \(threadCount) threads")
+        }
+        unsafe self.pool = pool
+        self.threadCount = unsafe ctti_pool_threads(pool)
+        scratch = Array(repeating: Buffer(address: 0, byteCount: 0) {}, count: self.threadCount)
+    }
+
+    deinit { unsafe ctti_pool_destroy(pool) }
 
     /// Does `body(0)` … `body(count - 1)`, each once, on any thread, and returns when all are done. Which thread does which
-    /// index is undefined: a result must not depend on it.
-    package func forEach(_ count: Int, _ body: @escaping (Int) -> Void) {
-        if threadCount == 1 || count <= 1 {
-            for index in 0..<count { body(index) }
-        } else {
-            nonisolated(unsafe) let work = body
-            DispatchQueue.concurrentPerform(iterations: count) { unsafe work($0) }
+    /// index is undefined: a result must not depend on it. A call from inside `body` is done serially.
+    package func forEach(_ count: Int, _ body: (Int) -> Void) {
+        if count == 1 { return body(0) }
+        run(count) { index, _ in body(index) }
+    }
+
+    /// The same, with memory for `floats` numbers (aligned to pages, contents undefined) that no other thread uses
+    /// meanwhile. Not to be called from inside a `body`.
+    func forEach(_ count: Int, scratch floats: Int, _ body: (Int, UnsafeMutablePointer<Float>) -> Void) {
+        let byteCount = floats * 4
+        for thread in 0..<threadCount where scratch[thread].byteCount < byteCount {
+            scratch[thread] = Buffer(address: 0, byteCount: 0) {}
+            do throws(DeviceError) {
+                scratch[thread] = try CPUBackend.allocatePages(byteCount)
+            } catch {
+                preconditionFailure(error.description)
+            }
+        }
+        unsafe scratch.withUnsafeBufferPointer { scratch in
+            run(count) { index, thread in
+                let memory = unsafe UnsafeMutableRawPointer(bitPattern: scratch[thread].address)
+                guard let memory = unsafe memory else { preconditionFailure("no scratch") }
+                unsafe body(index, memory.assumingMemoryBound(to: Float.self))
+            }
+        }
+    }
+
+    private func run(_ count: Int, _ body: (Int, Int) -> Void) {
+        guard count > 0 else { return }
+        withoutActuallyEscaping(body) { body in
+            var work = body
+            unsafe withUnsafeMutablePointer(to: &work) { work in
+                unsafe ctti_pool_run(
+                    pool, count,
+                    { work, index, thread in
+                        unsafe work!.assumingMemoryBound(to: ((Int, Int) -> Void).self).pointee(index, thread)
+                    }, work)
+            }
         }
     }
 }

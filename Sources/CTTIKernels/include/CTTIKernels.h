@@ -4,4 +4,8 @@
 // set. Buffers are plain pointers; no intrinsics and no macros cross this border.
 #pragma once
 
+#include "conversion.h"
+#include "convolution.h"
 #include "instruction_set.h"
+#include "linear.h"
+#include "thread_pool.h"
