@@ -24,6 +24,9 @@ func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
+/// Scripts/tti-ar and Scripts/test say which commit they build; a plain `swift build` is a development build.
+let commit = Context.environment["TTI_AR_COMMIT"] ?? "development"
+
 /// The tests of one room.
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(
@@ -42,6 +45,7 @@ let package = Package(
         .target(name: "CTTIKernels"),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .target(name: "CTTIVersion", cSettings: [.define("TTI_AR_COMMIT", to: "\"\(commit)\"")]),
         // The house.
         room("TTICore"),
         room("TTIFormats", ["TTICore", "CPNG"]),
@@ -51,7 +55,8 @@ let package = Package(
         room("TTICPU", ["TTICore", "CTTIKernels", "COpenBLAS"]),
         room("TTIAccounting", ["TTICore"]),
         room("TTI", ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTIAccounting"]),
-        .executableTarget(name: "tti-ar", dependencies: ["TTI"], swiftSettings: strict),
+        .executableTarget(
+            name: "tti-ar", dependencies: ["TTI", "TTIFormats", "CTTIVersion"], swiftSettings: strict),
         .executableTarget(name: "tti-example", dependencies: ["TTI"], swiftSettings: strict),
         // Kernels one by one, and what the tests share.
         .target(
@@ -69,7 +74,7 @@ let package = Package(
         tests(
             "TTIGenerationTests",
             ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTITestSupport"]),
-        tests("TTITests", ["TTI", "TTIFormats", "TTITestSupport"]),
+        tests("TTITests", ["TTI", "TTIFormats", "TTITestSupport", "tti-ar"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c2x

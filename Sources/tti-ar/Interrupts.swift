@@ -1,0 +1,94 @@
+internal import Glibc
+internal import Synchronization
+internal import TTI
+internal import TTIFormats
+
+/// What ctrl-c, SIGTERM and SIGHUP do. The first one asks the work to stop at the next opportunity; where there is none
+/// (loading, one forward pass), and at the second one, temporary files are unlinked and the process ends at once.
+enum Interrupts {
+    /// The signal that came first; 0: none.
+    fileprivate static let first = Atomic<Int32>(0)
+    /// Whether somebody looks at `isRequested` between operations.
+    fileprivate static let isPolled = Atomic<Bool>(false)
+    /// The exit code of a process that is ended by a signal.
+    fileprivate static let exitCode = Atomic<Int32>(TTIError.Code.cancelled.rawValue)
+    /// Written to by the handler, so that a wait for input ends.
+    fileprivate static let wakeDescriptor = Atomic<Int32>(-1)
+    private static let readDescriptor = Atomic<Int32>(-1)
+
+    /// Whether the work should stop.
+    static var isRequested: Bool { first.load(ordering: .relaxed) != 0 }
+
+    /// Installs the handlers; a write to a closed pipe becomes an error instead of a signal.
+    static func install() {
+        var ends: [Int32] = [-1, -1]
+        if unsafe pipe2(&ends, O_CLOEXEC | O_NONBLOCK) == 0 {
+            readDescriptor.store(ends[0], ordering: .relaxed)
+            wakeDescriptor.store(ends[1], ordering: .relaxed)
+        }
+        // The first access makes them, which a handler must not do.
+        _ = (first.load(ordering: .relaxed), isPolled.load(ordering: .relaxed), exitCode.load(ordering: .relaxed))
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            var action = sigaction()
+            unsafe action.__sigaction_handler.sa_handler = interrupted
+            // nohup's wish is kept.
+            var before = sigaction()
+            if unsafe sigaction(number, nil, &before) == 0, unsafe isIgnored(before) { continue }
+            unsafe sigaction(number, &action, nil)
+        }
+        var ignore = sigaction()
+        unsafe ignore.__sigaction_handler.sa_handler = SIG_IGN
+        unsafe sigaction(SIGPIPE, &ignore, nil)
+    }
+
+    /// Runs work that looks at `isRequested` between its operations.
+    static func polled<Result, Failure: Error>(_ work: () throws(Failure) -> Result) throws(Failure) -> Result {
+        isPolled.store(true, ordering: .sequentiallyConsistent)
+        defer { isPolled.store(false, ordering: .sequentiallyConsistent) }
+        return try work()
+    }
+
+    /// From now on the same command can finish what an interrupt leaves.
+    static func becomeResumable() { exitCode.store(TTIError.Code.stoppedEarly.rawValue, ordering: .relaxed) }
+
+    /// Throws when the work should stop.
+    static func check() throws(TTIError) { if isRequested { throw error() } }
+
+    /// What an interrupted command ends with.
+    static func error(done: String? = nil) -> TTIError {
+        let number = first.load(ordering: .relaxed)
+        let cause = number == SIGINT ? "by ctrl-c" : number == SIGHUP ? "by a hang-up" : "by SIGTERM"
+        let code = TTIError.Code(rawValue: exitCode.load(ordering: .relaxed)) ?? .cancelled
+        let remedy = code == .stoppedEarly ? "; the same command makes the rest" : ""
+        return TTIError(code, "cancelled", "stopped \(number == 0 ? "" : cause)\(done.map { ", " + $0 } ?? "")\(remedy)")
+    }
+
+    /// Waits until there is something to read, or a signal came.
+    static func waitForInput(_ descriptor: Int32) {
+        var descriptors = [
+            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: readDescriptor.load(ordering: .relaxed), events: Int16(POLLIN), revents: 0),
+        ]
+        _ = unsafe poll(&descriptors, 2, -1)
+    }
+}
+
+private func isIgnored(_ action: sigaction) -> Bool {
+    let handler = unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+    return handler == unsafe unsafeBitCast(SIG_IGN, to: Int.self)
+}
+
+/// Only what may be done inside a signal handler: atomics, write, unlink, _exit.
+private func interrupted(_ number: Int32) {
+    let before = Interrupts.first.compareExchange(expected: 0, desired: number, ordering: .sequentiallyConsistent)
+    var byte: UInt8 = 0
+    _ = unsafe write(Interrupts.wakeDescriptor.load(ordering: .relaxed), &byte, 1)
+    if before.exchanged, Interrupts.isPolled.load(ordering: .sequentiallyConsistent) { return }
+    unlinkTemporaryFiles()
+    let text: StaticString = "tti-ar: error[cancelled]: stopped by a signal; nothing half-written is left\n"
+    _ = unsafe write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
+    _exit(Interrupts.exitCode.load(ordering: .relaxed))
+}
+
+/// Removes what is half-written.
+private func unlinkTemporaryFiles() {}
