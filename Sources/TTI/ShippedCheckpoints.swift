@@ -1,4 +1,5 @@
-import Glibc
+internal import Glibc
+internal import TTIFormats
 
 /// The name of the checkpoint that ships for a mode; nil when none does yet.
 package func nameOfShippedCheckpoint(for mode: GenerationMode) -> String? {
@@ -28,14 +29,7 @@ package func findShippedCheckpoint(named name: String) -> String? {
 package func shippedCheckpointNames() -> [String] {
     var names: Set<String> = []
     for folder in shippedCheckpointFolders() {
-        guard let handle = unsafe opendir(folder) else { continue }
-        defer { unsafe _ = closedir(handle) }
-        while let entry = unsafe readdir(handle) {
-            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
-            }
-            if !name.hasPrefix("."), isFile(folder + "/" + name + "/model_index.json") { names.insert(name) }
-        }
+        for name in folderContents(folder) where isFile(folder + "/" + name + "/model_index.json") { names.insert(name) }
     }
     return names.sorted()
 }
@@ -43,7 +37,7 @@ package func shippedCheckpointNames() -> [String] {
 /// Where checkpoints that ship may lie, the first place first. Not all of them exist.
 func shippedCheckpointFolders() -> [String] {
     var folders: [String] = []
-    if let named = environmentValue("TTI_AR_CHECKPOINTS") { folders.append(named) }
+    if let named = environmentVariable("TTI_AR_CHECKPOINTS") { folders.append(named) }
     var folder = executablePath()
     while let slash = folder.utf8.lastIndex(of: UInt8(ascii: "/")) {
         folder = String(folder[..<slash])
@@ -52,21 +46,14 @@ func shippedCheckpointFolders() -> [String] {
     folders.append("Checkpoints")
     // Values that are not absolute are invalid, says the XDG specification, and ignored.
     var roots: [String] = []
-    if let home = environmentValue("XDG_DATA_HOME"), home.hasPrefix("/") {
+    if let home = environmentVariable("XDG_DATA_HOME"), home.hasPrefix("/") {
         roots.append(home)
-    } else if let home = environmentValue("HOME"), home.hasPrefix("/") {
+    } else if let home = environmentVariable("HOME"), home.hasPrefix("/") {
         roots.append(home + "/.local/share")
     }
-    let system = environmentValue("XDG_DATA_DIRS") ?? "/usr/local/share:/usr/share"
+    let system = environmentVariable("XDG_DATA_DIRS") ?? "/usr/local/share:/usr/share"
     roots += system.split(separator: ":").map(String.init).filter { $0.hasPrefix("/") }
     return folders + roots.map { $0 + "/tti-ar/Checkpoints" }
-}
-
-/// The value of an environment variable; nil when it is not set, or empty.
-package func environmentValue(_ name: String) -> String? {
-    guard let value = unsafe getenv(name) else { return nil }
-    let text = unsafe String(cString: value)
-    return text.isEmpty ? nil : text
 }
 
 /// The program that is running, links resolved; empty when the system does not say.
@@ -76,7 +63,4 @@ package func executablePath() -> String {
     return count > 0 ? String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : ""
 }
 
-private func isFile(_ path: String) -> Bool {
-    var status = stat()
-    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
-}
+private func isFile(_ path: String) -> Bool { FileStatus(path: path)?.kind == .file }

@@ -22,7 +22,11 @@ enum Interrupts {
     /// Installs the handlers; a write to a closed pipe becomes an error instead of a signal.
     static func install() {
         var ends: [Int32] = [-1, -1]
-        if unsafe pipe2(&ends, O_CLOEXEC | O_NONBLOCK) == 0 {
+        if unsafe pipe(&ends) == 0 {
+            for end in ends {
+                _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+                _ = fcntl(end, F_SETFL, O_NONBLOCK)
+            }
             readDescriptor.store(ends[0], ordering: .relaxed)
             wakeDescriptor.store(ends[1], ordering: .relaxed)
         }
@@ -33,7 +37,7 @@ enum Interrupts {
             unsafe action.__sigaction_handler.sa_handler = interrupted
             // nohup's wish is kept.
             var before = sigaction()
-            if unsafe sigaction(number, nil, &before) == 0, unsafe isIgnored(before) { continue }
+            if unsafe sigaction(number, nil, &before) == 0, isIgnored(before) { continue }
             unsafe sigaction(number, &action, nil)
         }
         var ignore = sigaction()
@@ -74,8 +78,8 @@ enum Interrupts {
 }
 
 private func isIgnored(_ action: sigaction) -> Bool {
-    let handler = unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
-    return handler == unsafe unsafeBitCast(SIG_IGN, to: Int.self)
+    let ignore = unsafe unsafeBitCast(SIG_IGN, to: Int.self)
+    return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == ignore
 }
 
 /// Only what may be done inside a signal handler: atomics, write, unlink, _exit.

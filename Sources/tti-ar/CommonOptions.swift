@@ -1,0 +1,58 @@
+internal import TTI
+internal import TTIFormats
+
+/// A command of the program.
+protocol Command: SendableMetatype {
+    static var syntax: CommandSyntax { get }
+    static func run(_ arguments: Arguments) throws
+}
+
+/// The backends that `--backend` knows.
+enum BackendChoice: Equatable {
+    case automatic, cpu, cuda
+}
+
+/// Options that more than one command has.
+enum CommonOptions {
+    static let help = Option("-h, --help", nil, "Print this and end.")
+    static let json = Option("--json", nil, "One JSON object on standard output, one per line where there are several results.")
+    static let quiet = Option("-q, --quiet", nil, "No progress on standard error.")
+    static let backend = Option(
+        "--backend", "auto|cpu|cuda|cuda:N", "Where the work is done. auto: a usable GPU, else the CPU; this build has the CPU.")
+    static let dtype = Option(
+        "--dtype", "auto|f32|bf16|int8",
+        "How weights are held and multiplied. auto: bf16 for autoregressive decoding, f32 for the rest; int8 is not there yet.")
+    static let threads = Option("-t, --threads", "N", "CPU threads (the cores that this process may use).")
+    static let checkpoint = Option(
+        "-m, --checkpoint, --model", "DIR|NAME",
+        "A folder in Hugging Face or diffusers layout, the name of a checkpoint that ships, or org/name in the local Hugging Face cache.")
+    static let variant = Option("--variant", "fp16", "Take this variant of weight files where a folder has several (the plain one).")
+}
+
+extension OptionValues {
+    /// Which device the options ask for.
+    func device() throws(TTIError) -> ComputeDevice {
+        let threads = try integer("threads", in: 1...4096)
+        guard let name = self["backend"] else { return threads.map { .cpu(threads: $0) } ?? .automatic }
+        switch name {
+        case "auto": return threads.map { .cpu(threads: $0) } ?? .automatic
+        case "cpu": return .cpu(threads: threads)
+        default:
+            let number = name.hasPrefix("cuda:") ? name.dropFirst(5) : "0"
+            guard name == "cuda" || name.hasPrefix("cuda:"), Int(number) ?? -1 >= 0 else {
+                throw fault("backend", name, "is none of auto, cpu, cuda, cuda:N")
+            }
+            throw TTIError(
+                .unavailable, "device.unavailable", "this build has no CUDA backend yet; use --backend cpu, or auto")
+        }
+    }
+
+    /// How the options ask for weights to be held.
+    func precision() throws(TTIError) -> Precision {
+        if self["dtype"] == "int8" {
+            throw TTIError(
+                .unavailable, "device.dtype", "weights cannot be held in int8 yet; use --dtype bf16, f32 or auto")
+        }
+        return try choice("dtype", Precision.self) ?? .automatic
+    }
+}
