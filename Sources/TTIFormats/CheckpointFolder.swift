@@ -15,12 +15,8 @@ package struct CheckpointFolder: Sendable {
     package static let configurationByteLimit = 1_000_000
     static let indexByteLimit = 64_000_000
 
-    /// Throws `missingPath` when there is no folder at the path.
-    ///
-    /// - Parameter extraRoots: folders besides this one that links inside it may lead to.
-    package init(
-        path: String, variant: String? = nil, extraRoots: [String] = [], repository: String? = nil
-    ) throws(FormatError) {
+    /// Throws `missingPath` when there is no folder at the path. The path itself may have links.
+    package init(path: String, variant: String? = nil) throws(FormatError) {
         switch FileStatus.of(path) {
         case .failure(let failure): throw FormatError.system(failure.number, "open", path)
         case .success(let status):
@@ -34,9 +30,10 @@ package struct CheckpointFolder: Sendable {
             throw FormatError(.unreadable, "input.unreadable", "the folder \(quoted(path)) cannot be entered")
         }
         self.path = path
-        roots = [canonical] + extraRoots.compactMap(canonicalPath)
+        let snapshot = HubCache.snapshot(of: canonical)
+        roots = [canonical] + (snapshot?.roots.compactMap(canonicalPath) ?? [])
         self.variant = variant
-        self.repository = repository
+        repository = snapshot?.repository
     }
 
     private init(_ parent: CheckpointFolder, path: String) {

@@ -4,8 +4,12 @@
 // set. Buffers are plain pointers; no intrinsics and no macros cross this border.
 #pragma once
 
+#include "attention.h"
 #include "conversion.h"
 #include "convolution.h"
+#include "decode_attention.h"
+#include "elementwise.h"
 #include "instruction_set.h"
 #include "linear.h"
+#include "norm.h"
 #include "thread_pool.h"

@@ -1,0 +1,16 @@
+#include "CTTIKernels.h"
+#include "decode_attention_body.h"
+
+const ctti_decode_attention_kernels ctti_decode_attention_portable = {decode_chunk, decode_merge, decode_store};
+
+#if !defined(__x86_64__)
+const ctti_decode_attention_kernels ctti_decode_attention_avx2 = {0}, ctti_decode_attention_avx512 = {0};
+#endif
+
+const ctti_decode_attention_kernels *ctti_decode_attention(ctti_isa isa) {
+    switch (isa) {
+    case CTTI_AVX2: return &ctti_decode_attention_avx2;
+    case CTTI_AVX512: return &ctti_decode_attention_avx512;
+    default: return &ctti_decode_attention_portable;
+    }
+}

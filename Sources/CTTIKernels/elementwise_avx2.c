@@ -1,0 +1,8 @@
+#if defined(__x86_64__)
+#include "CTTIKernels.h"
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#include "elementwise_body.h"
+#pragma clang attribute pop
+
+const ctti_elementwise_kernels ctti_elementwise_avx2 = {add, activate, gate, modulate};
+#endif

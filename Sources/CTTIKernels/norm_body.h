@@ -1,0 +1,134 @@
+// Bound by memory when the activations are larger than the cache: a row is read from memory once (its second and third
+// pass find it in L1) and written once. Rows of a chunk, then channels in vectors.
+#include "vector_math.h"
+
+// Σ x and Σ (x - centre)² over a row: four chains of sixteen lanes, then a tree.
+INLINE float sum_row(const float *x, size_t width) {
+    vf a = splat(0), b = a, c = a, d = a;
+    size_t i = 0;
+    for (; i + 4 * LANES <= width; i += 4 * LANES) {
+        a += load(x + i);
+        b += load(x + i + LANES);
+        c += load(x + i + 2 * LANES);
+        d += load(x + i + 3 * LANES);
+    }
+    for (; i + LANES <= width; i += LANES) a += load(x + i);
+    if (i < width) b += load_some(x + i, width - i);
+    return sum_lanes((a + b) + (c + d));
+}
+
+INLINE float squares_row(const float *x, float centre, size_t width) {
+    vf a = splat(0), b = a, c = a, d = a, m = splat(centre);
+    size_t i = 0;
+    for (; i + 4 * LANES <= width; i += 4 * LANES) {
+        vf x0 = load(x + i) - m, x1 = load(x + i + LANES) - m;
+        vf x2 = load(x + i + 2 * LANES) - m, x3 = load(x + i + 3 * LANES) - m;
+        a += x0 * x0;
+        b += x1 * x1;
+        c += x2 * x2;
+        d += x3 * x3;
+    }
+    for (; i + LANES <= width; i += LANES) {
+        vf x0 = load(x + i) - m;
+        a += x0 * x0;
+    }
+    float rest = 0;
+    for (; i < width; i++) rest += (x[i] - centre) * (x[i] - centre);
+    return sum_lanes((a + b) + (c + d)) + rest;
+}
+
+INLINE vf load_or(const float *p, size_t i, float otherwise) { return p ? load(p + i) : splat(otherwise); }
+
+static void norm_rows(
+    float *out, const float *x, size_t rows, size_t width, bool rms, float epsilon, const float *weight,
+    const float *bias, const float *modulation
+) {
+    const float *scale = modulation, *shift = modulation ? modulation + width : NULL;
+    for (size_t row = 0; row < rows; row++, out += width, x += width) {
+        float mean = rms ? 0 : sum_row(x, width) / (float)width;
+        float factor = 1.0f / __builtin_sqrtf(squares_row(x, mean, width) / (float)width + epsilon);
+        size_t i = 0;
+        for (; i + LANES <= width; i += LANES) {
+            vf y = (load(x + i) - mean) * factor * load_or(weight, i, 1) + load_or(bias, i, 0);
+            if (modulation) y = y * (load(scale + i) + 1.0f) + load(shift + i);
+            store(out + i, y);
+        }
+        for (; i < width; i++) {
+            float y = (x[i] - mean) * factor * (weight ? weight[i] : 1) + (bias ? bias[i] : 0);
+            out[i] = modulation ? y * (scale[i] + 1.0f) + shift[i] : y;
+        }
+    }
+}
+
+// `count` ≤ 16 channels: Σ x or Σ (x - centre)² over the pixels; two chains.
+INLINE vf channel_sums(const float *x, size_t pixels, size_t stride, size_t count, vf centre, bool squared) {
+    vf even = splat(0), odd = splat(0);
+    size_t p = 0;
+    for (; p + 2 <= pixels; p += 2, x += 2 * stride) {
+        vf a = (count == LANES ? load(x) : load_some(x, count)) - centre;
+        vf b = (count == LANES ? load(x + stride) : load_some(x + stride, count)) - centre;
+        even += squared ? a * a : a;
+        odd += squared ? b * b : b;
+    }
+    if (p < pixels) {
+        vf a = (count == LANES ? load(x) : load_some(x, count)) - centre;
+        even += squared ? a * a : a;
+    }
+    return even + odd;
+}
+
+static void channel_moments(float *means, float *squares, const float *x, size_t pixels, size_t channels) {
+    for (size_t c = 0; c < channels; c += LANES) {
+        if (c + LANES <= channels) {
+            vf mean = channel_sums(x + c, pixels, channels, LANES, splat(0), false) / (float)pixels;
+            store(means + c, mean);
+            store(squares + c, channel_sums(x + c, pixels, channels, LANES, mean, true));
+        } else {
+            size_t rest = channels - c;
+            vf mean = channel_sums(x + c, pixels, channels, rest, splat(0), false) / (float)pixels;
+            store_some(means + c, mean, rest);
+            store_some(squares + c, channel_sums(x + c, pixels, channels, rest, mean, true), rest);
+        }
+    }
+}
+
+static void channel_squares(float *squares, const float *x, size_t pixels, size_t channels) {
+    size_t c = 0;
+    for (; c + LANES <= channels; c += LANES) {
+        store(squares + c, channel_sums(x + c, pixels, channels, LANES, splat(0), true));
+    }
+    if (c < channels) {
+        size_t rest = channels - c;
+        store_some(squares + c, channel_sums(x + c, pixels, channels, rest, splat(0), true), rest);
+    }
+}
+
+INLINE void affine_as(
+    float *out, const float *x, size_t pixels, size_t channels, const float *mean, const float *scale,
+    const float *shift, int activation
+) {
+    for (size_t p = 0; p < pixels; p++, out += channels, x += channels) {
+        size_t c = 0;
+        for (; c + LANES <= channels; c += LANES) {
+            vf y = (load(x + c) - load(mean + c)) * load(scale + c) + load(shift + c);
+            store(out + c, activate_lanes(y, activation));
+        }
+        if (c < channels) {
+            size_t rest = channels - c;
+            vf y = (load_some(x + c, rest) - load_some(mean + c, rest)) * load_some(scale + c, rest)
+                + load_some(shift + c, rest);
+            store_some(out + c, activate_lanes(y, activation), rest);
+        }
+    }
+}
+
+static void channel_affine(
+    float *out, const float *x, size_t pixels, size_t channels, const float *mean, const float *scale,
+    const float *shift, int activation
+) {
+    switch (activation) {
+    case IDENTITY: affine_as(out, x, pixels, channels, mean, scale, shift, IDENTITY); break;
+    case SILU: affine_as(out, x, pixels, channels, mean, scale, shift, SILU); break;
+    default: affine_as(out, x, pixels, channels, mean, scale, shift, activation); break;
+    }
+}
