@@ -168,8 +168,8 @@ extension CPUBackend {
     ///   - seen: the keys of a row.
     ///   - describe: fills in everything else.
     private func attendByChunks(
-        rows: Int, width: Int, into out: UnsafeMutablePointer<Float>, most: Int, seen: @escaping (Int) -> VisibleKeys,
-        _ describe: @escaping (Int, inout ctti_decode_chunk) -> Void
+        rows: Int, width: Int, into out: UnsafeMutablePointer<Float>, most: Int, seen: (Int) -> VisibleKeys,
+        _ describe: (Int, inout ctti_decode_chunk) -> Void
     ) {
         let kernels = unsafe ctti_decode_attention(isa)!
         let chunk = Int(CTTI_DECODE_CHUNK)

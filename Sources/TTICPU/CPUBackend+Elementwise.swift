@@ -61,7 +61,7 @@ extension CPUBackend {
 
     /// Runs of rows that share their row of `modulation`, and that row.
     func forModulatedRows(
-        _ x: Tensor, _ modulation: Tensor, _ body: @escaping (Range<Int>, UnsafeMutablePointer<Float>) -> Void
+        _ x: Tensor, _ modulation: Tensor, _ body: (Range<Int>, UnsafeMutablePointer<Float>) -> Void
     ) {
         let (batch, width) = (x.shape[0], x.shape.last)
         let modulationBatch = modulation.rowCount
@@ -159,7 +159,7 @@ extension CPUBackend {
 
     /// Splits rows that do not depend on each other among the threads; small work stays on the caller's.
     /// - Parameter cost: of a row, in reads and writes of an element.
-    func forRows(_ rows: Int, cost: Int, _ body: @escaping (Range<Int>) -> Void) {
+    func forRows(_ rows: Int, cost: Int, _ body: (Range<Int>) -> Void) {
         let pieces = min(rows, 4 * pool.threadCount, rows * cost / 16384)
         if pool.threadCount == 1 || pieces < 2 {
             if rows > 0 { body(0..<rows) }

@@ -160,7 +160,7 @@ extension CPUBackend {
     }
 
     private func forEachChunk(
-        _ batch: Int, _ chunks: PixelChunks, _ channels: Int, _ body: @escaping (Int, Int, Range<Int>) -> Void
+        _ batch: Int, _ chunks: PixelChunks, _ channels: Int, _ body: (Int, Int, Range<Int>) -> Void
     ) {
         forRows(batch * chunks.count, cost: 2 * chunks.pixelsEach * channels) { range in
             for index in range {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "attention.h"
+#include "choice.h"
 #include "conversion.h"
 #include "convolution.h"
 #include "decode_attention.h"
