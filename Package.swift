@@ -60,8 +60,8 @@ let package = Package(
         .executableTarget(name: "tti-example", dependencies: ["TTI"], swiftSettings: strict),
         // Kernels one by one, and what the tests share.
         .target(
-            name: "TTITestSupport", dependencies: ["TTICore", "TTIFormats"], path: "Tests/TTITestSupport",
-            swiftSettings: strict),
+            name: "TTITestSupport", dependencies: ["TTICore", "TTIFormats", "TTIAccounting"],
+            path: "Tests/TTITestSupport", swiftSettings: strict),
         .executableTarget(
             name: "tti-bench", dependencies: ["TTICore", "TTICPU", "TTITestSupport"], swiftSettings: strict),
         .executableTarget(

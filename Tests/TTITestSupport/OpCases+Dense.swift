@@ -1,0 +1,172 @@
+internal import TTICore
+
+extension OpCase {
+    /// - Parameters: `[batch, tokens, inputs]` times `[outputs, inputs]`.
+    private static func linear(
+        _ batch: Int, _ tokens: Int, _ inputs: Int, _ outputs: Int, bias: Bool = false,
+        _ activation: Activation = .identity, residual: Bool = false, purpose: Purpose = .check
+    ) -> OpCase {
+        let end =
+            "\(bias ? " bias" : "")\(activation == .identity ? "" : " \(activation)")\(residual ? " residual" : "")"
+        return OpCase("linear", "\(batch)×\(tokens)×\(inputs) → \(outputs)\(end)", purpose: purpose, batch: batch) {
+            operands in
+            let x = operands.batched([tokens, inputs])
+            let weight = try operands.matrix(outputs, inputs)
+            let bias = bias ? try operands.constant([outputs]) : nil
+            let residual = residual ? operands.batched([tokens, outputs]) : nil
+            let backend = operands.backend
+            return { [backend.linear(x, weight, bias: bias, activation: activation, adding: residual)] }
+        }
+    }
+
+    static let linearCases: [OpCase] = [
+        // Corners: one element, widths around a vector's, rows around the change of path.
+        linear(1, 1, 1, 1),
+        linear(1, 1, 3, 5, bias: true),
+        linear(1, 1, 16, 16),
+        linear(2, 1, 17, 33, bias: true, .gelu, residual: true),
+        linear(3, 1, 64, 64, bias: true, .silu, residual: true),
+        linear(1, 2, 15, 1, bias: true),
+        linear(3, 2, 31, 47, .relu),
+        linear(1, 3, 100, 7, residual: true),
+        linear(3, 4, 40, 24, bias: true, .quickGelu),
+        linear(1, 5, 72, 130),
+        linear(1, 6, 48, 31, .geluTanh),
+        linear(1, 7, 31, 47, bias: true),
+        linear(3, 8, 32, 48, bias: true, .relu),
+        linear(1, 9, 33, 31, .silu, residual: true),
+        linear(3, 9, 130, 66, bias: true, .gelu),
+        linear(9, 1, 130, 66, bias: true),
+        linear(1, 16, 128, 96, bias: true, .geluTanh),
+        linear(1, 33, 100, 70, residual: true),
+        linear(3, 64, 64, 72, bias: true, .gelu, residual: true),
+        linear(1, 257, 48, 130, .quickGelu),
+        linear(1, 1, 1000, 1),
+        linear(1, 1, 4096, 24),
+        linear(1, 12, 4096, 24),
+        linear(1, 1, 24, 4097),
+        // Decoding one token: parti-350m's products with guidance, then alone.
+        linear(2, 1, 1024, 3072, purpose: .checkAndMeasure),
+        linear(2, 1, 1024, 1024, residual: true, purpose: .checkAndMeasure),
+        linear(2, 1, 1024, 4096, .gelu, purpose: .checkAndMeasure),
+        linear(2, 1, 4096, 1024, residual: true, purpose: .checkAndMeasure),
+        linear(1, 1, 1024, 4096, .gelu, purpose: .checkAndMeasure),
+        linear(8, 1, 1024, 4096, .gelu, purpose: .checkAndMeasure),
+        linear(2, 1, 1024, 8192, purpose: .measure),
+        linear(2, 1, 2048, 8192, .gelu, purpose: .measure),
+        // Masked decoding: amused-256's products, and the text encoder's.
+        linear(2, 256, 768, 768, residual: true, purpose: .measure),
+        linear(2, 256, 768, 6144, purpose: .measure),
+        linear(2, 256, 3072, 768, residual: true, purpose: .measure),
+        linear(1, 77, 768, 3072, bias: true, .quickGelu, purpose: .measure),
+    ]
+
+    static let embedCases: [OpCase] = [
+        OpCase("embed", "2×5 of 11×7, a table", batch: 2) { inputs in
+            let ids = inputs.batchedIntegers([5]) { entry, place in (3 * place + entry) % 11 }
+            let table = try inputs.table(11, 7)
+            let backend = inputs.backend
+            return { [backend.embed(ids, table)] }
+        },
+        OpCase("embed", "1 of 3×33, a constant") { inputs in
+            let ids = inputs.integers([2], [1])
+            let table = try inputs.constant([3, 33])
+            let backend = inputs.backend
+            return { [backend.embed(ids, table)] }
+        },
+        OpCase("embed", "2×256 of 8193×768", purpose: .measure, batch: 2) { inputs in
+            let ids = inputs.batchedIntegers([256]) { entry, place in (7919 * place + entry) % 8193 }
+            let table = try inputs.table(8193, 768)
+            let backend = inputs.backend
+            return { [backend.embed(ids, table)] }
+        },
+    ]
+}
+
+// MARK: Convolutions
+
+extension OpCase {
+    /// - Parameters: `[batch, height, width, inputs]` with a square kernel.
+    private static func convolve(
+        _ batch: Int, _ height: Int, _ width: Int, _ inputs: Int, _ outputs: Int, kernel: Int,
+        _ geometry: ConvolutionGeometry, bias: Bool = true, _ activation: Activation = .identity,
+        residual: Bool = false,
+        purpose: Purpose = .check
+    ) -> OpCase {
+        var detail = "\(batch)×\(height)×\(width)×\(inputs) → \(outputs), kernel \(kernel)"
+        if geometry.stride > 1 { detail += " stride \(geometry.stride)" }
+        if geometry.upsampling > 1 { detail += " upsampled" }
+        if geometry.top != geometry.bottom { detail += " asymmetric" }
+        if activation != .identity { detail += " \(activation)" }
+        if residual { detail += " residual" }
+        let size = geometry.outputSize(height: height, width: width, kernelHeight: kernel, kernelWidth: kernel)
+        return OpCase("convolve", detail, purpose: purpose, batch: batch) { operands in
+            let x = operands.batched([height, width, inputs])
+            let weight = try operands.kernel(outputs, inputs, kernel, kernel)
+            let bias = bias ? try operands.constant([outputs]) : nil
+            let residual = residual ? operands.batched([size.height, size.width, outputs]) : nil
+            let backend = operands.backend
+            return { [backend.convolve(x, weight, bias: bias, geometry, activation: activation, adding: residual)] }
+        }
+    }
+
+    private static func depthwise(
+        _ batch: Int, _ height: Int, _ width: Int, _ channels: Int, kernel: Int, purpose: Purpose = .check
+    ) -> OpCase {
+        OpCase(
+            "depthwiseConvolve", "\(batch)×\(height)×\(width)×\(channels), kernel \(kernel)", purpose: purpose,
+            batch: batch
+        ) { inputs in
+            let x = inputs.batched([height, width, channels])
+            let weight = try inputs.depthwise(channels, kernel, kernel)
+            let backend = inputs.backend
+            return { [backend.depthwiseConvolve(x, weight)] }
+        }
+    }
+
+    private static let same = ConvolutionGeometry(padding: 1)
+    private static let flat = ConvolutionGeometry()
+    /// Encoders halve an image with zeros below and to the right only.
+    private static let halving = ConvolutionGeometry(stride: 2, top: 0, left: 0, bottom: 1, right: 1)
+    private static let doubling = ConvolutionGeometry(padding: 1, upsampling: 2)
+
+    static let convolutionCases: [OpCase] = [
+        convolve(1, 1, 1, 1, 1, kernel: 1, flat, bias: false),
+        convolve(1, 1, 1, 3, 5, kernel: 3, same),
+        convolve(1, 2, 2, 4, 4, kernel: 3, same),
+        convolve(2, 5, 7, 3, 8, kernel: 3, same),
+        convolve(1, 5, 7, 16, 16, kernel: 1, flat, residual: true),
+        convolve(3, 4, 5, 33, 18, kernel: 1, flat, .silu),
+        convolve(3, 7, 5, 17, 19, kernel: 3, same, .silu, residual: true),
+        convolve(1, 9, 6, 24, 3, kernel: 3, same),
+        convolve(2, 16, 16, 32, 32, kernel: 3, same, bias: false),
+        convolve(1, 33, 18, 8, 20, kernel: 3, same),
+        convolve(3, 8, 6, 16, 16, kernel: 3, halving),
+        convolve(1, 9, 9, 5, 6, kernel: 3, ConvolutionGeometry(stride: 2, padding: 1)),
+        convolve(1, 6, 8, 6, 16, kernel: 4, ConvolutionGeometry(stride: 2, padding: 1)),
+        convolve(2, 8, 4, 12, 20, kernel: 2, ConvolutionGeometry(stride: 2)),
+        convolve(1, 6, 5, 4, 7, kernel: 5, ConvolutionGeometry(padding: 2)),
+        convolve(3, 4, 3, 16, 16, kernel: 3, doubling),
+        convolve(1, 1, 1, 5, 9, kernel: 3, doubling),
+        convolve(1, 3, 2, 8, 4, kernel: 1, ConvolutionGeometry(upsampling: 2)),
+        convolve(1, 16, 16, 64, 64, kernel: 3, same, residual: true, purpose: .checkAndMeasure),
+        // A VQGAN's decoder from 16×16 codes to 256×256 pixels.
+        convolve(1, 16, 16, 512, 512, kernel: 3, same, residual: true, purpose: .measure),
+        convolve(1, 32, 32, 512, 512, kernel: 3, same, residual: true, purpose: .measure),
+        convolve(1, 64, 64, 256, 256, kernel: 3, same, residual: true, purpose: .measure),
+        convolve(1, 64, 64, 256, 256, kernel: 3, doubling, purpose: .measure),
+        convolve(1, 128, 128, 256, 128, kernel: 1, flat, purpose: .measure),
+        convolve(1, 256, 256, 128, 128, kernel: 3, same, residual: true, purpose: .measure),
+        convolve(1, 256, 256, 128, 3, kernel: 3, same, purpose: .measure),
+        // Its encoder.
+        convolve(1, 256, 256, 3, 128, kernel: 3, same, purpose: .measure),
+        convolve(1, 256, 256, 128, 128, kernel: 3, halving, purpose: .measure),
+        depthwise(1, 1, 1, 1, kernel: 1),
+        depthwise(1, 1, 1, 5, kernel: 3),
+        depthwise(2, 2, 3, 16, kernel: 3),
+        depthwise(3, 7, 5, 33, kernel: 3),
+        depthwise(1, 6, 9, 20, kernel: 5),
+        depthwise(1, 9, 4, 8, kernel: 7),
+        depthwise(2, 16, 16, 768, kernel: 3, purpose: .checkAndMeasure),
+    ]
+}

@@ -1,0 +1,156 @@
+internal import TTICore
+
+extension OpCase {
+    private static func normLinear(
+        _ kind: NormParameters.Kind, _ batch: Int, _ tokens: Int, _ inputs: Int, _ outputs: Int, bias: Bool = false,
+        _ activation: Activation = .identity, purpose: Purpose = .check
+    ) -> OpCase {
+        let end = "\(bias ? " bias" : "")\(activation == .identity ? "" : " \(activation)")"
+        return OpCase(
+            "normLinear", "\(kind) \(batch)×\(tokens)×\(inputs) → \(outputs)\(end)", purpose: purpose, batch: batch
+        ) { operands in
+            let x = operands.batched([tokens, inputs])
+            let norm = try operands.norm(kind, inputs)
+            let weight = try operands.matrix(outputs, inputs)
+            let bias = bias ? try operands.constant([outputs]) : nil
+            return { [operands.backend.normLinear(x, norm, weight, bias: bias, activation: activation)] }
+        }
+    }
+
+    private static func normModulate(
+        _ kind: NormParameters.Kind, _ batch: Int, by modulationBatch: Int? = nil, _ tokens: Int, _ width: Int,
+        hasBias: Bool = true, purpose: Purpose = .check
+    ) -> OpCase {
+        let shared = modulationBatch.map { " by \($0)" } ?? ""
+        return OpCase(
+            "normModulate", "\(kind) \(batch)×\(tokens)×\(width)\(shared)", purpose: purpose, batch: batch,
+            isBatchable: modulationBatch == nil || modulationBatch == 1
+        ) { inputs in
+            let x = inputs.batched([tokens, width])
+            let norm = try inputs.norm(kind, width, hasBias: hasBias)
+            let modulation = modulationBatch.map { inputs.shared([$0, 2 * width]) } ?? inputs.batched([2 * width])
+            return { [inputs.backend.normModulate(x, norm, modulation)] }
+        }
+    }
+
+    private static func feedForward(
+        _ batch: Int, _ tokens: Int, _ width: Int, inner: Int, _ activation: Activation, _ order: GateOrder,
+        residual: Bool = true, purpose: Purpose = .check
+    ) -> OpCase {
+        OpCase(
+            "gatedFeedForward",
+            "\(batch)×\(tokens)×\(width) through \(inner) \(activation) \(order)\(residual ? " residual" : "")",
+            purpose: purpose,
+            batch: batch
+        ) { inputs in
+            let x = inputs.batched([tokens, width])
+            let (first, second) = (try inputs.matrix(2 * inner, width), try inputs.matrix(width, inner))
+            let residual = residual ? inputs.batched([tokens, width]) : nil
+            return {
+                [
+                    inputs.backend.gatedFeedForward(
+                        x, input: first, output: second, activation: activation, order: order, adding: residual)
+                ]
+            }
+        }
+    }
+
+    private static func groupNormConvolve(
+        _ batch: Int, _ height: Int, _ width: Int, _ inputs: Int, _ outputs: Int, groups: Int,
+        _ activation: Activation = .silu, _ geometry: ConvolutionGeometry = ConvolutionGeometry(padding: 1),
+        bias: Bool = true, residual: Bool = false, purpose: Purpose = .check
+    ) -> OpCase {
+        let doubled = geometry.upsampling == 2 ? " upsampled" : ""
+        let size = geometry.outputSize(height: height, width: width, kernelHeight: 3, kernelWidth: 3)
+        return OpCase(
+            "groupNormConvolve",
+            "\(batch)×\(height)×\(width)×\(inputs) in \(groups) \(activation) → \(outputs)\(doubled)\(residual ? " residual" : "")",
+            purpose: purpose, batch: batch
+        ) { operands in
+            let x = operands.batched([height, width, inputs])
+            let norm = try operands.groupNorm(groups, inputs)
+            let weight = try operands.kernel(outputs, inputs, 3, 3)
+            let bias = bias ? try operands.constant([outputs]) : nil
+            let residual = residual ? operands.batched([size.height, size.width, outputs]) : nil
+            return {
+                [
+                    operands.backend.groupNormConvolve(
+                        x, norm, activation: activation, weight, bias: bias, geometry, adding: residual)
+                ]
+            }
+        }
+    }
+
+    private static func qkvDecode(
+        _ batch: Int, heads: Int, _ headWidth: Int, capacity: Int, at place: Int, window: AttentionWindow? = nil,
+        purpose: Purpose = .check
+    ) -> OpCase {
+        let sparse = window.map { " window \($0.size) of \($0.columns)" } ?? ""
+        return OpCase(
+            "qkvDecodeAttention", "\(batch)×\(heads)×\(headWidth) at \(place) of \(capacity)\(sparse)",
+            purpose: purpose,
+            batch: batch, decodePosition: place
+        ) { inputs in
+            let qkv = inputs.batched([1, 3 * heads * headWidth])
+            let cache = cache(inputs, heads: heads, capacity: capacity, headWidth, filled: place)
+            let position = inputs.integers([place], [1])
+            let scale = 1 / Float(headWidth).squareRoot()
+            return { [inputs.backend.qkvDecodeAttention(qkv, cache, at: position, scale: scale, window: window)] }
+        }
+    }
+
+    private static func guideAndSample(
+        _ images: Int, _ vocabulary: Int, isGuided: Bool, temperature: Float = 1, topK: Int = 0, topP: Float = 1,
+        at position: Int, purpose: Purpose = .check
+    ) -> OpCase {
+        OpCase(
+            "guideAndSample",
+            "\(images)×\(vocabulary)\(isGuided ? " guided" : "") temperature \(temperature) top-k \(topK) top-p \(topP)",
+            purpose: purpose, batch: images
+        ) { inputs in
+            let logits = inputs.batched([vocabulary], stacks: isGuided ? 2 : 1, .float32) { $0.normal() }
+            let state = inputs.sampling(
+                temperature: temperature, topK: topK, topP: topP, position: position, guidance: [1, 2, 3])
+            let codes = inputs.batchedIntegers([position + 1]) { $0 + $1 }
+            return { [inputs.backend.guideAndSample(logits, state, into: codes), codes] }
+        }
+    }
+
+    static let fusedCases: [OpCase] = [
+        normLinear(.layer, 1, 1, 5, 3, bias: true),
+        normLinear(.layer, 3, 1, 64, 48, bias: true, .gelu),
+        normLinear(.rms, 3, 1, 33, 17),
+        normLinear(.rms, 1, 9, 40, 24, .silu),
+        normLinear(.layer, 2, 8, 48, 70, bias: true, .geluTanh),
+        normLinear(.layer, 2, 1, 1024, 3072, purpose: .checkAndMeasure),
+        normLinear(.layer, 2, 1, 1024, 4096, .gelu, purpose: .checkAndMeasure),
+        normModulate(.layer, 3, 1, 7),
+        normModulate(.rms, 2, 9, 33),
+        normModulate(.layer, 4, by: 2, 5, 16, hasBias: false),
+        normModulate(.layer, 3, by: 1, 2, 40),
+        normModulate(.rms, 2, 256, 768, purpose: .checkAndMeasure),
+        feedForward(3, 1, 16, inner: 24, .silu, .valueFirst),
+        feedForward(1, 9, 33, inner: 17, .gelu, .valueFirst, residual: false),
+        feedForward(2, 7, 20, inner: 31, .geluTanh, .gateFirst),
+        feedForward(2, 1, 512, inner: 1376, .silu, .gateFirst, purpose: .checkAndMeasure),
+        feedForward(2, 256, 768, inner: 2816, .silu, .valueFirst, purpose: .measure),
+        groupNormConvolve(1, 1, 1, 4, 4, groups: 2),
+        groupNormConvolve(3, 5, 4, 16, 19, groups: 4, residual: true),
+        groupNormConvolve(2, 4, 3, 32, 16, groups: 32, .identity, bias: false),
+        groupNormConvolve(1, 3, 5, 48, 3, groups: 16),
+        groupNormConvolve(1, 3, 4, 16, 8, groups: 4, .silu, ConvolutionGeometry(padding: 1, upsampling: 2)),
+        groupNormConvolve(1, 64, 64, 256, 256, groups: 32, residual: true, purpose: .measure),
+        groupNormConvolve(1, 256, 256, 128, 128, groups: 32, residual: true, purpose: .measure),
+        qkvDecode(1, heads: 1, 1, capacity: 1, at: 0),
+        qkvDecode(3, heads: 2, 8, capacity: 5, at: 0),
+        qkvDecode(3, heads: 2, 33, capacity: 20, at: 19),
+        qkvDecode(2, heads: 4, 16, capacity: 300, at: 280),
+        qkvDecode(2, heads: 2, 16, capacity: 64, at: 45, window: AttentionWindow(columns: 8, size: 5)),
+        qkvDecode(2, heads: 16, 64, capacity: 1024, at: 1023, purpose: .checkAndMeasure),
+        guideAndSample(3, 31, isGuided: true, at: 1),
+        guideAndSample(2, 100, isGuided: true, temperature: 0, at: 0),
+        guideAndSample(2, 100, isGuided: true, temperature: 0.8, topK: 20, topP: 0.9, at: 5),
+        guideAndSample(3, 57, isGuided: false, topP: 0.7, at: 2),
+        guideAndSample(1, 8192, isGuided: true, at: 1, purpose: .checkAndMeasure),
+    ]
+}
