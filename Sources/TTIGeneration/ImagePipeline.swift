@@ -1,0 +1,94 @@
+package import TTICore
+
+/// A prompt as ids, cut to what the model takes.
+package struct PromptTokens: Sendable, Hashable {
+    /// Special tokens and padding included: as many as the model takes.
+    package let ids: [Int32]
+    /// How many ids are not padding.
+    package let length: Int
+    /// How many tokens did not fit.
+    package let truncatedCount: Int
+    /// The text that did not fit.
+    package let truncatedText: String
+
+    package init(ids: [Int32], length: Int, truncatedCount: Int = 0, truncatedText: String = "") {
+        self.ids = ids
+        self.length = length
+        self.truncatedCount = truncatedCount
+        self.truncatedText = truncatedText
+    }
+}
+
+/// Images that are made together, with the same settings.
+package struct ImageBatch {
+    /// One image.
+    package struct Item: Hashable {
+        package var prompt: PromptTokens
+        package var negative: PromptTokens
+        package var seed: UInt64
+
+        package init(prompt: PromptTokens, negative: PromptTokens, seed: UInt64) {
+            self.prompt = prompt
+            self.negative = negative
+            self.seed = seed
+        }
+    }
+
+    package var items: [Item]
+    package var settings: GenerationSettings
+    /// `[tokens]` of every image at the start, -1 where a token is to be made; nil: all are.
+    package var initialTokens: [Int32]?
+    /// Masked decoding begins at this step (image to image).
+    package var firstStep = 0
+
+    package init(items: [Item], settings: GenerationSettings) {
+        self.items = items
+        self.settings = settings
+    }
+
+    /// Whether all images are of one prompt, so that whatever depends on the prompt alone is done once.
+    package var isOnePrompt: Bool {
+        items.allSatisfy { $0.prompt == items[0].prompt && $0.negative == items[0].negative }
+    }
+
+    /// The rows that the text encoder sees: negative prompts (when guided), then prompts; one of each when all images share
+    /// them.
+    package var textRows: [PromptTokens] {
+        let distinct = isOnePrompt ? Array(items.prefix(1)) : items
+        return (settings.isGuided ? distinct.map(\.negative) : []) + distinct.map(\.prompt)
+    }
+}
+
+/// How a prompt becomes an image: three verbs that all modes share, so that progress, preview, cancelling and measuring
+/// are written once.
+///
+/// A pipeline holds weights on one backend. `prepare` may be called again and again; it takes the arena from its start.
+/// Nothing throws inside a step: faults come out of `tokens`, `decodePreview` and `finish`.
+package protocol ImagePipeline: AnyObject {
+    var backend: any Backend { get }
+    /// What the checkpoint asks for when a request says nothing.
+    var defaults: GenerationSettings { get }
+    /// Pixels for each token, in each direction.
+    var pixelsPerToken: Int { get }
+
+    /// Ids of a prompt, cut to what the model takes.
+    func tokenize(_ prompt: String) -> PromptTokens
+    /// Throws when this model cannot do it: sizes, options of another mode.
+    func check(_ batch: ImageBatch) throws(SettingsError)
+
+    /// Everything that does not depend on the step: text encoder, cross-attention keys and values, modulations, state.
+    func prepare(_ batch: ImageBatch)
+    /// How many steps the prepared batch takes.
+    var stepCount: Int { get }
+    /// The next step; call it `stepCount` times with 0, 1, 2…
+    func step(_ index: Int)
+    /// The tokens so far, `[images][tokens]`: what is known, and the best guess elsewhere; never the mask token.
+    func tokens() throws(DeviceError) -> [[Int32]]
+    /// Tokens to pixels, `[images, height, width, 3]` in the model's range 0...1 (not clipped).
+    /// - Parameter tokens: `[images][tokens]`
+    func detokenize(_ tokens: [[Int32]]) throws(DeviceError) -> [[Float]]
+    /// Pixels to tokens, `[tokens]`.
+    /// - Parameters:
+    ///   - pixels: `[height, width, 3]` in 0...1.
+    func encode(pixels: [Float], height: Int, width: Int) throws(DeviceError) -> [Int32]
+}
