@@ -42,11 +42,13 @@ package struct MaskPlan: Sendable, Hashable {
 extension MaskSchedule {
     /// The share of the grid that is masked when the share `progress` of the steps is done; float32 throughout.
     package func maskedShare(_ progress: Float) -> Float {
-        switch self {
-        case .cosine: cosf(progress * .pi / 2)
+        // the nearest float32 to π; Float.pi is the one below it, and the counts tell
+        let pi: Float = 3.141_592_74
+        return switch self {
+        case .cosine: cosf(progress * pi / 2)
         case .linear: 1 - progress
         case .square: 1 - progress * progress
-        case .arccos: acosf(min(max(progress, -1), 1)) / (.pi / 2)
+        case .arccos: acosf(min(max(progress, -1), 1)) / (pi / 2)
         }
     }
 }
