@@ -1,4 +1,7 @@
 import Synchronization
+import TTICore
+import TTIFormats
+import TTIGeneration
 
 /// Makes images from prompts: a checkpoint loaded on a device.
 ///
@@ -7,50 +10,96 @@ import Synchronization
 /// let image = try generator.generate("a large red cube to the left of a small blue sphere", seed: 7)
 /// try image.writePNG(to: "cube.png")
 /// ```
+///
+/// A generator may be used from any thread; requests wait for one another. The library never prints, never exits, never
+/// installs a signal handler, and opens no socket.
 public final class ImageGenerator: Sendable {
+    private let engine: Mutex<Engine>
+    /// How the checkpoint makes images.
+    public let mode: GenerationMode
+    /// The backend in use: "cpu".
+    public let backend: String
+    /// How weights are held.
+    public let precision: Precision
+    /// The name or folder that was loaded, as it was given.
+    public let checkpointName: String
+
     /// Loads a checkpoint.
+    /// - Parameters:
+    ///   - checkpoint: Which one.
+    ///   - device: Where to run.
+    ///   - precision: How weights are held.
+    ///   - variant: A file variant such as "fp16"; nil takes the plain files where both are there.
     /// - Throws: `TTIError`: a missing folder, an invalid checkpoint, too little memory.
     public init(
         checkpoint: CheckpointSource, device: ComputeDevice = .automatic, precision: Precision = .automatic,
         variant: String? = nil
     ) throws {
-        throw TTIError(.internalFault, "todo", "not written yet")
+        let opened = try PipelineCheckpoint.open(checkpoint, variant: variant)
+        let engine = try Engine(checkpoint: opened.checkpoint, device: device, precision: precision)
+        checkpointName = opened.name
+        mode = opened.checkpoint.kind == .masked ? .parallel : .autoregressive
+        backend = engine.backend.name
+        self.precision = engine.backend.weightType == .bfloat16 ? .bfloat16 : .float32
+        self.engine = Mutex(engine)
     }
-
-    /// What the checkpoint is.
-    public var mode: GenerationMode { .parallel }
-    /// The backend in use: "cpu".
-    public var backend: String { "" }
-    /// How weights are held.
-    public var precision: Precision { .float32 }
-    /// The name or folder that was loaded, as it was given.
-    public var checkpointName: String { "" }
 
     /// Fills in the checkpoint's defaults and checks every value, without doing any work.
     /// - Throws: `TTIError` of code usage when a setting is out of range, or when this checkpoint cannot do it.
     public func resolve(_ request: GenerationRequest) throws -> ResolvedSettings {
-        throw TTIError(.internalFault, "todo", "not written yet")
+        let settings = try engine.withLock { try $0.batch(for: request).settings }
+        return ResolvedSettings(settings, mode)
     }
 
-    /// One image.
+    /// One image with the checkpoint's own settings.
+    /// - Throws: `TTIError`.
     public func generate(_ prompt: String, seed: UInt64 = 0) throws -> RGBImage {
-        throw TTIError(.internalFault, "todo", "not written yet")
+        try generate(GenerationRequest(prompt, seed: seed))[0].image
     }
 
-    /// All images of a request, in order.
+    /// All images of a request, in order. Image i is the same, bit for bit, whatever the batch and the count.
     /// - Parameters:
-    ///   - batch: how many images are decoded together; nil: as many as pay.
-    ///   - onEvent: called between steps on the caller's thread; returning false cancels.
+    ///   - request: What to make.
+    ///   - batch: How many images are decoded together; nil: as many as pay.
+    ///   - onEvent: Called between steps on the caller's thread; returning false cancels.
+    /// - Returns: The finished images.
     /// - Throws: `TTIError`; `.cancelled` when `onEvent` returned false.
     @discardableResult
     public func generate(
         _ request: GenerationRequest, batch: Int? = nil, onEvent: (GenerationEvent) -> Bool = { _ in true }
     ) throws -> [GeneratedImage] {
-        throw TTIError(.internalFault, "todo", "not written yet")
+        try engine.withLock { engine in try engine.generate(request, mode, batchSize: batch, onEvent: onEvent) }
     }
 
     /// The same as a stream of events, on a thread of its own; ends early when the task is cancelled.
     public func events(for request: GenerationRequest) -> AsyncThrowingStream<GenerationEvent, any Error> {
-        AsyncThrowingStream { $0.finish() }
+        AsyncThrowingStream { continuation in
+            let isCancelled = Flag()
+            continuation.onTermination = { _ in isCancelled.raise() }
+            detachThread {
+                do {
+                    try self.generate(request) { event in
+                        continuation.yield(event)
+                        return !isCancelled.isRaised
+                    }
+                    continuation.finish()
+                } catch { continuation.finish(throwing: error) }
+            }
+        }
     }
+
+    /// What a request takes: memory, steps, FLOP.
+    package func plan(_ request: GenerationRequest) throws -> GenerationPlan {
+        try engine.withLock { try $0.plan($0.batch(for: request)) }
+    }
+
+    /// Seconds that loading took.
+    package var loadSeconds: Double { engine.withLock { $0.loadSeconds } }
+}
+
+/// A flag that one thread raises and another reads.
+private final class Flag: Sendable {
+    private let raised = Atomic(false)
+    var isRaised: Bool { raised.load(ordering: .relaxed) }
+    func raise() { raised.store(true, ordering: .relaxed) }
 }

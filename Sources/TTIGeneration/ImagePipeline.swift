@@ -26,20 +26,24 @@ package struct ImageBatch {
         package var prompt: PromptTokens
         package var negative: PromptTokens
         package var seed: UInt64
+        /// `[tokens]` at the start, -1 where a token is to be made; nil: all are. As many are to be made as in every other
+        /// image of the batch.
+        package var initialTokens: [Int32]?
 
-        package init(prompt: PromptTokens, negative: PromptTokens, seed: UInt64) {
+        package init(prompt: PromptTokens, negative: PromptTokens, seed: UInt64, initialTokens: [Int32]? = nil) {
             self.prompt = prompt
             self.negative = negative
             self.seed = seed
+            self.initialTokens = initialTokens
         }
     }
 
     package var items: [Item]
     package var settings: GenerationSettings
-    /// `[tokens]` of every image at the start, -1 where a token is to be made; nil: all are.
-    package var initialTokens: [Int32]?
     /// Masked decoding begins at this step (image to image).
     package var firstStep = 0
+    /// The share of the grid that may change at all (inpainting); the schedule's shares are shares of it.
+    package var openShare: Float = 1
 
     package init(items: [Item], settings: GenerationSettings) {
         self.items = items
@@ -49,6 +53,11 @@ package struct ImageBatch {
     /// Whether all images are of one prompt, so that whatever depends on the prompt alone is done once.
     package var isOnePrompt: Bool {
         items.allSatisfy { $0.prompt == items[0].prompt && $0.negative == items[0].negative }
+    }
+
+    /// How many tokens are to be made for each image.
+    package var maskedCount: Int {
+        items[0].initialTokens.map { tokens in tokens.count { $0 < 0 } } ?? settings.tokenCount
     }
 
     /// The rows that the text encoder sees: negative prompts (when guided), then prompts; one of each when all images share

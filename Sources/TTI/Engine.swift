@@ -1,0 +1,154 @@
+import TTIAccounting
+import TTICPU
+import TTICore
+import TTIFormats
+import TTIGeneration
+
+/// A pipeline on a device, and its double that only counts: the work of one `ImageGenerator`, confined to whoever holds its
+/// lock.
+package final class Engine {
+    package let checkpoint: PipelineCheckpoint
+    package let backend: any Backend
+    package let pipeline: any ImagePipeline
+    /// Bytes of prepared weights.
+    package let weightBytes: Int
+    /// Seconds that loading took.
+    package private(set) var loadSeconds: Double
+    /// What a batch of a given form takes, counted once.
+    private var plans: [PlanKey: GenerationPlan] = [:]
+
+    package init(checkpoint: PipelineCheckpoint, device: ComputeDevice, precision: Precision) throws {
+        let start = ContinuousClock.now
+        self.checkpoint = checkpoint
+        let weightType = Engine.weightType(precision, checkpoint.kind)
+        let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
+        backend = CPUBackend(weightType: weightType, threads: threads ?? ThreadPool.defaultThreadCount)
+        pipeline = try Engine.translated { try checkpoint.makePipeline(on: backend, weights: .files) }
+        weightBytes = checkpoint.weightBytes(in: weightType)
+        loadSeconds = start.secondsSinceThen
+    }
+
+    /// bf16 where decoding is bound by the bytes of the weights, f32 where it is bound by arithmetic that this CPU does in
+    /// float32 anyway.
+    package static func weightType(_ precision: Precision, _ kind: PipelineCheckpoint.Kind) -> DType {
+        switch precision {
+        case .float32: .float32
+        case .bfloat16: .bfloat16
+        case .automatic: kind == .autoregressive ? .bfloat16 : .float32
+        }
+    }
+
+    /// Runs `body`, and turns what the rooms below throw into the one public error.
+    package static func translated<T>(_ body: () throws -> T) throws -> T {
+        do { return try body() } catch { throw TTIError(translating: error) }
+    }
+
+    // MARK: Plan
+
+    private struct PlanKey: Hashable {
+        let settings: GenerationSettings
+        let images: Int
+        let isOnePrompt: Bool
+        let firstStep: Int
+        let masked: Int?
+    }
+
+    /// What a batch takes, from shapes alone.
+    package func plan(_ batch: ImageBatch) throws -> GenerationPlan {
+        let key = PlanKey(
+            settings: batch.settings, images: batch.items.count, isOnePrompt: batch.isOnePrompt,
+            firstStep: batch.firstStep, masked: batch.initialTokens.map { tokens in tokens.count { $0 < 0 } })
+        if let plan = plans[key] { return plan }
+        let plan = try GenerationPlan(of: batch, checkpoint, weightType: backend.weightType)
+        plans[key] = plan
+        return plan
+    }
+
+    // MARK: Run
+
+    /// Makes the images of one batch.
+    /// - Parameters:
+    ///   - previewInterval: a preview every so many steps.
+    ///   - onStep: after every step: how many are done, of how many, and a preview when one is due; false cancels.
+    package func run(
+        _ batch: ImageBatch, previewInterval: Int?, onStep: (Int, Int, [RGBImage]?) -> Bool
+    ) throws -> (images: [RGBImage], tokens: [[Int32]], timings: GenerationTimings) {
+        try Engine.translated { try runUntranslated(batch, previewInterval: previewInterval, onStep: onStep) }
+    }
+
+    private func runUntranslated(
+        _ batch: ImageBatch, previewInterval: Int?, onStep: (Int, Int, [RGBImage]?) -> Bool
+    ) throws -> (images: [RGBImage], tokens: [[Int32]], timings: GenerationTimings) {
+        let plan = try plan(batch)
+        var timings = GenerationTimings()
+        try backend.reserve(arenaBytes: plan.arenaBytes)
+        let start = ContinuousClock.now
+        pipeline.prepare(batch)
+        try backend.synchronize()
+        timings.encode = start.secondsSinceThen
+
+        let decodeStart = ContinuousClock.now
+        var stepSeconds: [Double] = []
+        let count = pipeline.stepCount
+        for step in 0..<count {
+            let stepStart = ContinuousClock.now
+            pipeline.step(step)
+            stepSeconds.append(stepStart.secondsSinceThen)
+            var preview: [RGBImage]?
+            if let previewInterval, (step + 1) % previewInterval == 0, step + 1 < count {
+                preview = try images(of: pipeline.tokens(), batch.settings)
+            }
+            guard onStep(step + 1, count, preview) else {
+                throw TTIError(.cancelled, "cancelled", "cancelled after step \(step + 1) of \(count)")
+            }
+        }
+        let tokens = try pipeline.tokens()
+        timings.decode = decodeStart.secondsSinceThen
+
+        let detokenizeStart = ContinuousClock.now
+        let images = try images(of: tokens, batch.settings)
+        timings.detokenize = detokenizeStart.secondsSinceThen
+        timings.total = start.secondsSinceThen
+        timings.steps = count
+        timings.tokens = tokens.count * batch.settings.tokenCount
+        timings.stepMilliseconds = 1000 * (stepSeconds.sorted()[stepSeconds.count / 2])
+        timings.weightBytesPerStep = plan.weightBytesPerStep
+        timings.flopsPerStep = plan.flopsPerStep
+        timings.peakMemory = weightBytes + plan.arenaBytes
+        return (images, tokens, timings)
+    }
+
+    /// Decoded tokens as 8-bit pictures; a number that is not finite is an error, not a black pixel.
+    private func images(of tokens: [[Int32]], _ settings: GenerationSettings) throws -> [RGBImage] {
+        let factor = pipeline.pixelsPerToken
+        return try pipeline.detokenize(tokens).map { pixels in
+            try RGBImage(
+                width: settings.gridWidth * factor, height: settings.gridHeight * factor, unitRange: pixels)
+        }
+    }
+}
+
+extension RGBImage {
+    /// Numbers of 0...1, clipped and rounded to eight bits.
+    /// - Throws: `.notANumber` when one is not finite.
+    init(width: Int, height: Int, unitRange: [Float]) throws {
+        var bytes = [UInt8](repeating: 0, count: unitRange.count)
+        var allFinite = true
+        for (index, value) in unitRange.enumerated() {
+            allFinite = allFinite && value.isFinite
+            bytes[index] = value.isFinite ? UInt8(min(max(value, 0), 1) * 255 + 0.5) : 0
+        }
+        guard allFinite else {
+            throw TTIError(.notANumber, "numerics.pixels", "the decoded picture has numbers that are not finite; try --dtype f32")
+        }
+        self.init(width: width, height: height, pixels: bytes)
+    }
+}
+
+extension ContinuousClock.Instant {
+    /// Seconds from this instant to now.
+    var secondsSinceThen: Double {
+        let passed = duration(to: .now).components
+        return Double(passed.seconds) + Double(passed.attoseconds) * 1e-18
+    }
+}
