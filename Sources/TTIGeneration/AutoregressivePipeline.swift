@@ -84,7 +84,7 @@ package final class AutoregressivePipeline: ImagePipeline {
         let text = TokenRows(batch.textRows.map(\.ids)).masking(transformer.configuration.padToken)
         run = Run(
             batch: batch,
-            prompt: transformer.prepare(text, on: b),
+            prompt: transformer.prepare(transformer.encode(text, on: b), on: b),
             caches: transformer.makeCaches(rows: rows, on: b),
             state: b.samplingState(batch, temperature: batch.settings.temperature[0], firstStep: 0),
             last: b.upload(HostTensor([Int32](repeating: Int32(transformer.configuration.startToken), count: images), [images])),
@@ -115,14 +115,12 @@ package final class AutoregressivePipeline: ImagePipeline {
         let b = backend
         let mark = b.arena.mark
         defer { b.arena.rewind(to: mark) }
-        let isGuided = run.batch.settings.isGuided
-        let rows = isGuided ? b.concatenate([run.last, run.last], axis: 0) : run.last   // [rows]
-        let logits = transformer.decodeStep(
-            rows, run.prompt, run.caches, at: run.state.position, on: b)                // [rows, codes]
+        let logits = transformer.step(
+            run.last, at: run.state.position, run.caches, run.prompt, on: b)            // [rows, codes]
         let next =
             run.generators.isEmpty
             ? b.guideAndSample(logits, run.state, into: run.codes)                      // [images]
-            : chooseOnHost(isGuided ? b.guide(logits, run.state) : logits, run)
+            : chooseOnHost(run.batch.settings.isGuided ? b.guide(logits, run.state) : logits, run)
         b.copy(next, to: run.last)
         b.increment(in: run.state.position)
     }

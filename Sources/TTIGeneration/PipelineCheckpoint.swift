@@ -1,0 +1,170 @@
+package import TTICore
+package import TTIFormats
+package import TTIModels
+package import TTIText
+
+/// A pipeline's folder, opened: which networks it has, their configurations, its tokenizer and defaults. Weights are read when a
+/// network is made.
+///
+/// The one place that knows which class name stands for which model: adding a model means adding a case here.
+package final class PipelineCheckpoint {
+    package enum Kind: String, Sendable {
+        case masked, autoregressive
+    }
+
+    /// The networks of a pipeline.
+    package enum Networks {
+        case masked(text: CLIPTextConfiguration, transformer: UVit2DConfiguration, maskToken: Int)
+        case autoregressive(PartiConfiguration)
+    }
+
+    package let folder: CheckpointFolder
+    package let networks: Networks
+    package let detokenizer: VQGANConfiguration
+    package let tokenizer: any Tokenizer
+    package let defaults: GenerationSettings
+
+    package var kind: Kind {
+        switch networks {
+        case .masked: .masked
+        case .autoregressive: .autoregressive
+        }
+    }
+
+    /// Where a network's weights come from.
+    package enum WeightSource: Sendable {
+        case files
+        /// Shapes only, for counting.
+        case shapes
+    }
+
+    /// Reads configurations and tokenizer; opens no weights.
+    package init(_ folder: CheckpointFolder) throws(FormatError) {
+        guard let index = try folder.pipelineIndex() else {
+            throw FormatError(
+                .invalid, "model.layout", "there is no model_index.json: this folder holds one component, not a pipeline",
+                at: quoted(folder.path))
+        }
+        self.folder = folder
+        detokenizer = try VQGANConfiguration(folder.folder("vqvae").configuration())
+        tokenizer = try loadTokenizer(folder: folder.filePath("tokenizer"))
+        switch index.className {
+        case "AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline":
+            let text = try CLIPTextConfiguration(
+                folder.folder("text_encoder").configuration(), className: index["text_encoder"]?.className)
+            let transformer = try UVit2DConfiguration(folder.folder("transformer").configuration())
+            let scheduler = try folder.folder("scheduler").configuration("scheduler_config.json")
+            let maskToken = try scheduler.integer("mask_token_id", in: 0...transformer.vocabularySize - 1)
+            guard maskToken >= transformer.codebookSize else {
+                throw scheduler.error("'mask_token_id' is \(maskToken), which is one of the \(transformer.codebookSize) codes")
+            }
+            networks = .masked(text: text, transformer: transformer, maskToken: maskToken)
+            defaults = try .masked(scheduler, gridSide: transformer.gridSide)
+            try Self.check(
+                codes: transformer.codebookSize, text: text.vocabularySize, detokenizer, tokenizer, folder.path)
+        case "PartiPipeline":
+            let configuration = try folder.folder("transformer").configuration()
+            let parti = try PartiConfiguration(configuration)
+            networks = .autoregressive(parti)
+            defaults = try .autoregressive(configuration, height: parti.imageHeight, width: parti.imageWidth)
+            try Self.check(
+                codes: parti.codebookSize, text: parti.vocabularySize, detokenizer, tokenizer, folder.path)
+        default:
+            throw FormatError(
+                .invalid, "model.class", "pipelines of class \(quoted(index.className)) are not known",
+                at: quoted(joinPath(folder.path, PipelineIndex.fileName)),
+                try: "known are AmusedPipeline and PartiPipeline")
+        }
+    }
+
+    /// Parts of one pipeline must agree on their vocabularies.
+    private static func check(
+        codes: Int, text: Int, _ detokenizer: VQGANConfiguration, _ tokenizer: any Tokenizer, _ path: String
+    ) throws(FormatError) {
+        guard codes <= detokenizer.codebookSize else {
+            throw FormatError(
+                .invalid, "model.config",
+                "the transformer makes \(codes) codes, but the detokenizer has \(detokenizer.codebookSize)", at: quoted(path))
+        }
+        guard tokenizer.vocabularySize <= text else {
+            throw FormatError(
+                .invalid, "tokenizer.vocabulary",
+                "the tokenizer has \(tokenizer.vocabularySize) ids, but the text encoder's table has \(text) rows",
+                at: quoted(path), try: "check that tokenizer and model belong together")
+        }
+    }
+
+    // MARK: Networks
+
+    /// The pipeline on a device.
+    /// - Throws: `FormatError` or `DeviceError`.
+    package func makePipeline(on b: any Backend, weights source: WeightSource) throws -> any ImagePipeline {
+        let detokenizer = Detokenizer(try makeDetokenizer(on: b, weights: source))
+        switch networks {
+        case .masked(let text, let transformer, let maskToken):
+            return MaskedPipeline(
+                tokenizer: tokenizer, textEncoder: try makeTextEncoder(text, on: b, weights: source),
+                transformer: try makeTransformer(transformer, on: b, weights: source), detokenizer: detokenizer,
+                maskToken: maskToken, defaults: defaults, on: b)
+        case .autoregressive(let configuration):
+            return AutoregressivePipeline(
+                tokenizer: tokenizer, transformer: try makeParti(configuration, on: b, weights: source),
+                detokenizer: detokenizer, defaults: defaults, on: b)
+        }
+    }
+
+    /// The CLIP text encoder of a masked pipeline.
+    package func makeTextEncoder(
+        _ configuration: CLIPTextConfiguration, on b: any Backend, weights source: WeightSource
+    ) throws -> CLIPTextModel {
+        try load("text_encoder", source, ignoring: CLIPTextModel.ignores) {
+            try CLIPTextModel($0, configuration, on: b)
+        }
+    }
+
+    /// The transformer of a masked pipeline.
+    package func makeTransformer(
+        _ configuration: UVit2DConfiguration, on b: any Backend, weights source: WeightSource
+    ) throws -> UVit2D {
+        try load("transformer", source, ignoring: UVit2D.ignores) { try UVit2D($0, configuration, on: b) }
+    }
+
+    /// The encoder-decoder of an autoregressive pipeline.
+    package func makeParti(
+        _ configuration: PartiConfiguration, on b: any Backend, weights source: WeightSource
+    ) throws -> Parti {
+        try load("transformer", source, ignoring: Parti.ignores) { try Parti($0, configuration, on: b) }
+    }
+
+    /// The network that turns tokens into pixels.
+    package func makeDetokenizer(on b: any Backend, weights source: WeightSource) throws -> VQGAN {
+        try load("vqvae", source, ignoring: VQGAN.ignores) { try VQGAN($0, detokenizer, on: b) }
+    }
+
+    /// Makes a network, and sees to it that every tensor of its files was used.
+    private func load<Network>(
+        _ component: String, _ source: WeightSource, ignoring ignores: (String) -> Bool,
+        _ make: (Weights) throws(ModelError) -> Network
+    ) throws -> Network {
+        let weights: Weights
+        switch source {
+        case .files: weights = .checkpoint(try folder.folder(component).weights())
+        case .shapes: weights = .shapesOnly(dtype: .float32)
+        }
+        let network: Network
+        do { network = try make(weights) } catch {
+            switch error {
+            case .checkpoint(let error): throw error
+            case .device(let error): throw error
+            }
+        }
+        weights.ignore(ignores)
+        if let first = weights.unread.first {
+            throw FormatError(
+                .invalid, "model.unread",
+                "\(weights.unread.count) tensors belong to no part of the network, the first is \(quoted(first))",
+                at: quoted(joinPath(folder.path, component)), try: "check that the configuration belongs to these weights")
+        }
+        return network
+    }
+}
