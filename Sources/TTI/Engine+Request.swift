@@ -1,19 +1,30 @@
+import TTIAccounting
 import TTICore
 import TTIGeneration
 
 extension Engine {
     /// The request as a batch of one image, every default filled in and every value checked.
     package func batch(for request: GenerationRequest) throws -> ImageBatch {
+        try batches(for: request, size: 1, count: 1)[0]
+    }
+
+    /// The request in batches of at most `size` images, every default filled in and every value checked.
+    /// - Parameter count: only so many images of it.
+    private func batches(for request: GenerationRequest, size: Int, count: Int) throws -> [ImageBatch] {
         try Engine.translated {
             var settings = pipeline.defaults
             try fill(&settings, from: request)
-            let item = ImageBatch.Item(
-                prompt: pipeline.tokenize(request.prompt), negative: pipeline.tokenize(request.negativePrompt),
-                seed: request.seed)
-            var batch = ImageBatch(items: [item], settings: settings)
-            try begin(&batch, from: request)
-            try pipeline.check(batch)
-            return batch
+            let (prompt, negative) = (pipeline.tokenize(request.prompt), pipeline.tokenize(request.negativePrompt))
+            let beginning = try beginning(of: request, settings)
+            return try stride(from: 0, to: count, by: size).map { start in
+                let items = (start..<min(start + size, count)).map { index in
+                    ImageBatch.Item(prompt: prompt, negative: negative, seed: request.seed &+ UInt64(index))
+                }
+                var batch = ImageBatch(items: items, settings: settings)
+                beginning.apply(to: &batch)
+                try pipeline.check(batch)
+                return batch
+            }
         }
     }
 
@@ -75,24 +86,58 @@ extension Engine {
         return pixels / factor
     }
 
-    /// Where the tokens begin: all masked, a picture of which a part is kept, or tokens that were given.
-    private func begin(_ batch: inout ImageBatch, from request: GenerationRequest) throws {
-        if let tokens = request.initialTokens { batch.initialTokens = tokens }
-        guard let source = request.source else { return }
-        guard request.initialTokens == nil else {
-            throw SettingsError("usage.source", "a picture and tokens to begin with were both given; give one of them")
+    /// What every image of a request begins with: nothing, a picture's tokens, or tokens that were given.
+    private func beginning(of request: GenerationRequest, _ settings: GenerationSettings) throws -> Beginning {
+        if let tokens = request.initialTokens {
+            guard request.source == nil else {
+                throw SettingsError("usage.source", "a picture and tokens to begin with were both given; give one of them")
+            }
+            return .tokens(tokens)
         }
+        guard let source = request.source else { return .nothing }
         guard checkpoint.kind == .masked else {
-            throw SettingsError("usage.source", "a picture to begin with needs masked decoding; this checkpoint decodes one token at a time")
+            throw SettingsError(
+                "usage.source", "a picture to begin with needs masked decoding; this checkpoint decodes one token at a time")
         }
-        let settings = batch.settings
-        guard source.image.width == settings.gridWidth * pipeline.pixelsPerToken,
-            source.image.height == settings.gridHeight * pipeline.pixelsPerToken
-        else {
-            throw SettingsError("usage.source", "the picture is \(source.image.width)x\(source.image.height), the image to make another size")
+        let (width, height) = (settings.gridWidth * pipeline.pixelsPerToken, settings.gridHeight * pipeline.pixelsPerToken)
+        for (image, what) in [(source.image, "picture"), (source.mask ?? source.image, "mask")]
+        where image.width != width || image.height != height {
+            throw SettingsError(
+                "usage.source", "the \(what) is \(image.width)x\(image.height), and the image to make \(width)x\(height)")
         }
         try require(source.strength, in: 0...1, "strength")
-        try SourceTokens.begin(&batch, source, pipeline)
+        let isOpen = source.mask.map {
+            SourceTokens.openTokens(
+                mask: $0.brightness, height: height, width: width, factor: pipeline.pixelsPerToken)
+        }
+        return .picture(codes: try encode(source.image), isOpen: isOpen, strength: source.strength)
+    }
+
+    private enum Beginning {
+        case nothing
+        case tokens([Int32])
+        case picture(codes: [Int32], isOpen: [Bool]?, strength: Float)
+
+        /// Gives every image of a batch its tokens.
+        func apply(to batch: inout ImageBatch) {
+            switch self {
+            case .nothing: break
+            case .tokens(let tokens):
+                for index in batch.items.indices { batch.items[index].initialTokens = tokens }
+            case .picture(let codes, let isOpen, let strength):
+                SourceTokens.begin(&batch, codes: codes, isOpen: isOpen, strength: strength)
+            }
+        }
+    }
+
+    /// A picture's tokens.
+    private func encode(_ image: RGBImage) throws -> [Int32] {
+        let pixels = image.pixels.map { Float($0) / 255 }
+        let counter = AccountingBackend(weightType: backend.weightType, cacheType: backend.cacheType)
+        let double = try checkpoint.makePipeline(on: counter, weights: .shapes)
+        _ = try double.encode(pixels: pixels, height: image.height, width: image.width)
+        try backend.reserve(arenaBytes: counter.arena.peak)
+        return try pipeline.encode(pixels: pixels, height: image.height, width: image.width)
     }
 
     private func require<T: Comparable>(
@@ -112,9 +157,10 @@ extension Engine {
     func generate(
         _ request: GenerationRequest, _ mode: GenerationMode, batchSize: Int?, onEvent: (GenerationEvent) -> Bool
     ) throws -> [GeneratedImage] {
-        let first = try batch(for: request)
-        let prompt = first.items[0].prompt
+        try Engine.translated { try require(request.count, in: 1...1_000_000, "count") }
         let size = max(1, min(batchSize ?? Engine.automaticBatch, request.count))
+        let batches = try batches(for: request, size: size, count: request.count)
+        let prompt = batches[0].items[0].prompt
         func send(_ event: GenerationEvent) throws {
             guard onEvent(event) else { throw TTIError(.cancelled, "cancelled", "cancelled") }
         }
@@ -122,26 +168,21 @@ extension Engine {
             try send(.truncated(tokens: prompt.truncatedCount, text: prompt.truncatedText))
         }
         var results: [GeneratedImage] = []
-        for start in stride(from: 0, to: request.count, by: size) {
-            let range = start..<min(start + size, request.count)
-            var batch = first
-            batch.items = range.map { index in
-                var item = first.items[0]
-                item.seed = request.seed &+ UInt64(index)
-                return item
-            }
+        for batch in batches {
+            let range = results.count..<results.count + batch.items.count
             let made = try run(batch, previewInterval: request.previewInterval) { done, count, preview in
                 if let preview, !onEvent(.preview(preview, images: range, done: done)) { return false }
                 return onEvent(.step(done: done, of: count, images: range))
             }
             var timings = made.timings
             timings.load = results.isEmpty ? takeLoadSeconds() : 0
+            let (width, height) = (made.images[0].width, made.images[0].height)
             for (offset, index) in range.enumerated() {
                 let image = GeneratedImage(
                     image: made.images[offset], index: index, seed: request.seed &+ UInt64(index),
                     tokens: made.tokens[offset],
                     tokenGrid: (batch.settings.gridHeight, batch.settings.gridWidth),
-                    truncatedTokens: prompt.truncatedCount, settings: ResolvedSettings(batch.settings, mode),
+                    truncatedTokens: prompt.truncatedCount, settings: ResolvedSettings(batch.settings, mode, width: width, height: height),
                     timings: timings)
                 results.append(image)
                 try send(.image(image))
@@ -152,7 +193,7 @@ extension Engine {
 }
 
 extension ResolvedSettings {
-    init(_ settings: GenerationSettings, _ mode: GenerationMode) {
+    init(_ settings: GenerationSettings, _ mode: GenerationMode, width: Int, height: Int) {
         self.init(
             mode: mode, steps: settings.steps, guidance: settings.guidance,
             temperature: mode == .parallel
@@ -161,6 +202,15 @@ extension ResolvedSettings {
             schedule: .init(rawValue: settings.schedule.rawValue) ?? .cosine,
             order: .init(rawValue: settings.order.rawValue) ?? .confidence,
             guidanceRamp: .init(rawValue: settings.guidanceRamp.rawValue) ?? .constant,
-            width: 0, height: 0, randomNumbers: .init(rawValue: settings.randomNumbers.rawValue) ?? .philox)
+            width: width, height: height, randomNumbers: .init(rawValue: settings.randomNumbers.rawValue) ?? .philox)
+    }
+}
+
+extension RGBImage {
+    /// The mean of the three channels, `[height, width]` in 0...1.
+    var brightness: [Float] {
+        stride(from: 0, to: pixels.count, by: 3).map { pixel in
+            Float(Int(pixels[pixel]) + Int(pixels[pixel + 1]) + Int(pixels[pixel + 2])) / 765
+        }
     }
 }

@@ -24,7 +24,9 @@ package final class Engine {
         let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
         backend = CPUBackend(weightType: weightType, threads: threads ?? ThreadPool.defaultThreadCount)
         pipeline = try Engine.translated { try checkpoint.makePipeline(on: backend, weights: .files) }
-        weightBytes = checkpoint.weightBytes(in: weightType)
+        let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
+        _ = try Engine.translated { try checkpoint.makePipeline(on: counter, weights: .shapes) }
+        weightBytes = counter.preparedByteCount
         loadSeconds = start.secondsSinceThen
     }
 
@@ -43,6 +45,12 @@ package final class Engine {
         do { return try body() } catch { throw TTIError(translating: error) }
     }
 
+    /// Seconds that loading took, for the first image that is made; 0 afterwards.
+    func takeLoadSeconds() -> Double {
+        defer { loadSeconds = 0 }
+        return loadSeconds
+    }
+
     // MARK: Plan
 
     private struct PlanKey: Hashable {
@@ -50,14 +58,14 @@ package final class Engine {
         let images: Int
         let isOnePrompt: Bool
         let firstStep: Int
-        let masked: Int?
+        let masked: Int
     }
 
     /// What a batch takes, from shapes alone.
     package func plan(_ batch: ImageBatch) throws -> GenerationPlan {
         let key = PlanKey(
             settings: batch.settings, images: batch.items.count, isOnePrompt: batch.isOnePrompt,
-            firstStep: batch.firstStep, masked: batch.initialTokens.map { tokens in tokens.count { $0 < 0 } })
+            firstStep: batch.firstStep, masked: batch.maskedCount)
         if let plan = plans[key] { return plan }
         let plan = try GenerationPlan(of: batch, checkpoint, weightType: backend.weightType)
         plans[key] = plan
@@ -111,7 +119,7 @@ package final class Engine {
         timings.total = start.secondsSinceThen
         timings.steps = count
         timings.tokens = tokens.count * batch.settings.tokenCount
-        timings.stepMilliseconds = 1000 * (stepSeconds.sorted()[stepSeconds.count / 2])
+        timings.stepMilliseconds = stepSeconds.isEmpty ? 0 : 1000 * stepSeconds.sorted()[stepSeconds.count / 2]
         timings.weightBytesPerStep = plan.weightBytesPerStep
         timings.flopsPerStep = plan.flopsPerStep
         timings.peakMemory = weightBytes + plan.arenaBytes

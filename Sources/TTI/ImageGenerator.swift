@@ -47,8 +47,12 @@ public final class ImageGenerator: Sendable {
     /// Fills in the checkpoint's defaults and checks every value, without doing any work.
     /// - Throws: `TTIError` of code usage when a setting is out of range, or when this checkpoint cannot do it.
     public func resolve(_ request: GenerationRequest) throws -> ResolvedSettings {
-        let settings = try engine.withLock { try $0.batch(for: request).settings }
-        return ResolvedSettings(settings, mode)
+        try engine.withLock { engine in
+            let settings = try engine.batch(for: request).settings
+            let factor = engine.pipeline.pixelsPerToken
+            return ResolvedSettings(
+                settings, mode, width: settings.gridWidth * factor, height: settings.gridHeight * factor)
+        }
     }
 
     /// One image with the checkpoint's own settings.

@@ -17,7 +17,8 @@ package enum SourceTokens {
         let first = settings.steps - Int((Float(settings.steps) * strength).rounded(.down))
         let share = first == 0 ? 1 : settings.schedule.maskedShare(Float(first) / Float(settings.steps))
         let count = strength == 0 ? 0 : Int((Float(open.count) * share).rounded(.down))
-        batch.firstStep = min(first, settings.steps)
+        // strength 0 leaves one step, which finds nothing to do
+        batch.firstStep = min(first, settings.steps - 1)
         batch.openShare = Float(open.count) / Float(max(codes.count, 1))
         for index in batch.items.indices {
             let random = RandomStream(seed: batch.items[index].seed)
