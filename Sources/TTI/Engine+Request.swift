@@ -1,6 +1,6 @@
 import TTIAccounting
 import TTICore
-import TTIGeneration
+package import TTIGeneration
 
 extension Engine {
     /// The request as a batch of one image, every default filled in and every value checked.
@@ -11,7 +11,7 @@ extension Engine {
     /// The request in batches of at most `size` images, every default filled in and every value checked.
     /// - Parameter count: only so many images of it.
     private func batches(for request: GenerationRequest, size: Int, count: Int) throws -> [ImageBatch] {
-        try Engine.translated {
+        try translatingErrors {
             var settings = pipeline.defaults
             try fill(&settings, from: request)
             let (prompt, negative) = (pipeline.tokenize(request.prompt), pipeline.tokenize(request.negativePrompt))
@@ -157,7 +157,7 @@ extension Engine {
     func generate(
         _ request: GenerationRequest, _ mode: GenerationMode, batchSize: Int?, onEvent: (GenerationEvent) -> Bool
     ) throws -> [GeneratedImage] {
-        try Engine.translated { try require(request.count, in: 1...1_000_000, "count") }
+        try translatingErrors { try require(request.count, in: 1...1_000_000, "count") }
         let size = max(1, min(batchSize ?? Engine.automaticBatch, request.count))
         let batches = try batches(for: request, size: size, count: request.count)
         let prompt = batches[0].items[0].prompt

@@ -1,8 +1,7 @@
 import TTIAccounting
 import TTICPU
-import TTICore
-import TTIFormats
-import TTIGeneration
+package import TTICore
+package import TTIGeneration
 
 /// A pipeline on a device, and its double that only counts: the work of one `ImageGenerator`, confined to whoever holds its
 /// lock.
@@ -23,9 +22,9 @@ package final class Engine {
         let weightType = Engine.weightType(precision, checkpoint.kind)
         let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
         backend = CPUBackend(weightType: weightType, threads: threads ?? ThreadPool.defaultThreadCount)
-        pipeline = try Engine.translated { try checkpoint.makePipeline(on: backend, weights: .files) }
+        pipeline = try translatingErrors { try checkpoint.makePipeline(on: backend, weights: .files) }
         let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
-        _ = try Engine.translated { try checkpoint.makePipeline(on: counter, weights: .shapes) }
+        _ = try translatingErrors { try checkpoint.makePipeline(on: counter, weights: .shapes) }
         weightBytes = counter.preparedByteCount
         loadSeconds = start.secondsSinceThen
     }
@@ -38,11 +37,6 @@ package final class Engine {
         case .bfloat16: .bfloat16
         case .automatic: kind == .autoregressive ? .bfloat16 : .float32
         }
-    }
-
-    /// Runs `body`, and turns what the rooms below throw into the one public error.
-    package static func translated<T>(_ body: () throws -> T) throws -> T {
-        do { return try body() } catch { throw TTIError(translating: error) }
     }
 
     /// Seconds that loading took, for the first image that is made; 0 afterwards.
@@ -81,7 +75,7 @@ package final class Engine {
     package func run(
         _ batch: ImageBatch, previewInterval: Int?, onStep: (Int, Int, [RGBImage]?) -> Bool
     ) throws -> (images: [RGBImage], tokens: [[Int32]], timings: GenerationTimings) {
-        try Engine.translated { try runUntranslated(batch, previewInterval: previewInterval, onStep: onStep) }
+        try translatingErrors { try runUntranslated(batch, previewInterval: previewInterval, onStep: onStep) }
     }
 
     private func runUntranslated(

@@ -1,6 +1,6 @@
 import TTIAccounting
-import TTICore
-import TTIGeneration
+package import TTICore
+package import TTIGeneration
 
 /// What a batch takes in memory and arithmetic: the pipeline itself, run on a backend that only counts.
 package struct GenerationPlan: Sendable {

@@ -35,10 +35,11 @@ public final class ImageGenerator: Sendable {
         checkpoint: CheckpointSource, device: ComputeDevice = .automatic, precision: Precision = .automatic,
         variant: String? = nil
     ) throws {
-        let opened = try PipelineCheckpoint.open(checkpoint, variant: variant)
-        let engine = try Engine(checkpoint: opened.checkpoint, device: device, precision: precision)
-        checkpointName = opened.name
-        mode = opened.checkpoint.kind == .masked ? .parallel : .autoregressive
+        checkpointName = try checkpoint.name()
+        let folder = try checkpoint.folder(variant: variant)
+        let opened = try translatingErrors { try PipelineCheckpoint(folder) }
+        let engine = try Engine(checkpoint: opened, device: device, precision: precision)
+        mode = opened.kind == .masked ? .parallel : .autoregressive
         backend = engine.backend.name
         self.precision = engine.backend.weightType == .bfloat16 ? .bfloat16 : .float32
         self.engine = Mutex(engine)

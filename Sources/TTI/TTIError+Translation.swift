@@ -1,5 +1,6 @@
 internal import TTICore
 internal import TTIFormats
+internal import TTIGeneration
 
 extension TTIError {
     /// What a room below threw, as the one public error.
@@ -8,6 +9,7 @@ extension TTIError {
         case let error as TTIError: self = error
         case let error as FormatError: self.init(Code(error.kind), error.code, error.message)
         case let error as DeviceError: self.init(error)
+        case let error as SettingsError: self.init(.usage, error.name, error.description)
         default: self.init(.internalFault, "internal", "\(error)")
         }
     }

@@ -47,7 +47,7 @@ package final class PipelineCheckpoint {
         }
         self.folder = folder
         detokenizer = try VQGANConfiguration(folder.folder("vqvae").configuration())
-        tokenizer = try loadTokenizer(folder: folder.filePath("tokenizer"))
+        tokenizer = try loadTokenizer(folder.folder("tokenizer"))
         switch index.className {
         case "AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline":
             let text = try CLIPTextConfiguration(
@@ -117,8 +117,8 @@ package final class PipelineCheckpoint {
     package func makeTextEncoder(
         _ configuration: CLIPTextConfiguration, on b: any Backend, weights source: WeightSource
     ) throws -> CLIPTextModel {
-        try load("text_encoder", source, ignoring: CLIPTextModel.ignores) {
-            try CLIPTextModel($0, configuration, on: b)
+        try load("text_encoder", source, ignoring: CLIPTextModel.ignores) { weights throws(ModelError) in
+            try CLIPTextModel(weights, configuration, on: b)
         }
     }
 
@@ -126,19 +126,25 @@ package final class PipelineCheckpoint {
     package func makeTransformer(
         _ configuration: UVit2DConfiguration, on b: any Backend, weights source: WeightSource
     ) throws -> UVit2D {
-        try load("transformer", source, ignoring: UVit2D.ignores) { try UVit2D($0, configuration, on: b) }
+        try load("transformer", source, ignoring: UVit2D.ignores) { weights throws(ModelError) in
+            try UVit2D(weights, configuration, on: b)
+        }
     }
 
     /// The encoder-decoder of an autoregressive pipeline.
     package func makeParti(
         _ configuration: PartiConfiguration, on b: any Backend, weights source: WeightSource
     ) throws -> Parti {
-        try load("transformer", source, ignoring: Parti.ignores) { try Parti($0, configuration, on: b) }
+        try load("transformer", source, ignoring: Parti.ignores) { weights throws(ModelError) in
+            try Parti(weights, configuration, on: b)
+        }
     }
 
     /// The network that turns tokens into pixels.
     package func makeDetokenizer(on b: any Backend, weights source: WeightSource) throws -> VQGAN {
-        try load("vqvae", source, ignoring: VQGAN.ignores) { try VQGAN($0, detokenizer, on: b) }
+        try load("vqvae", source, ignoring: VQGAN.ignores) { weights throws(ModelError) in
+            try VQGAN(weights, detokenizer, on: b)
+        }
     }
 
     /// Makes a network, and sees to it that every tensor of its files was used.

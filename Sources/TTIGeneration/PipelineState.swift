@@ -1,4 +1,4 @@
-package import TTICore
+internal import TTICore
 internal import TTIText
 
 extension PromptTokens {

@@ -1,4 +1,4 @@
-package import TTICore
+internal import TTICore
 
 /// Where masked decoding begins when a picture is given: which of its tokens are kept.
 package enum SourceTokens {

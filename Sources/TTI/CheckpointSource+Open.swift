@@ -1,0 +1,23 @@
+package import TTIFormats
+
+extension CheckpointSource {
+    /// The name or path as a person would give it.
+    package func name() throws -> String {
+        switch self {
+        case .named(let name): return name
+        case .demo(let mode):
+            guard let name = nameOfShippedCheckpoint(for: mode) else {
+                throw TTIError(.usage, "usage.mode", "no checkpoint for mode '\(mode.rawValue)' ships yet; give one with a name")
+            }
+            return name
+        }
+    }
+
+    /// The folder: a path, a checkpoint that ships, or one in the local Hugging Face cache.
+    package func folder(variant: String? = nil) throws -> CheckpointFolder {
+        let name = try name()
+        return try translatingErrors {
+            try CheckpointFolder.find(name, variant: variant, searchFolders: shippedCheckpointFolders())
+        }
+    }
+}
