@@ -22,7 +22,8 @@ package final class Engine {
         let weightType = Engine.weightType(precision, checkpoint.kind)
         let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
         backend = CPUBackend(weightType: weightType, threads: threads ?? ThreadPool.defaultThreadCount)
-        pipeline = try translatingErrors { try checkpoint.makePipeline(on: backend, weights: .files) }
+        let device = backend
+        pipeline = try translatingErrors { try checkpoint.makePipeline(on: device, weights: .files) }
         let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
         _ = try translatingErrors { try checkpoint.makePipeline(on: counter, weights: .shapes) }
         weightBytes = counter.preparedByteCount

@@ -73,7 +73,13 @@ public final class ImageGenerator: Sendable {
     public func generate(
         _ request: GenerationRequest, batch: Int? = nil, onEvent: (GenerationEvent) -> Bool = { _ in true }
     ) throws -> [GeneratedImage] {
-        try engine.withLock { engine in try engine.generate(request, mode, batchSize: batch, onEvent: onEvent) }
+        try withoutActuallyEscaping(onEvent) { onEvent in
+            // called on this thread only, while it holds the lock, and kept by nobody
+            let onEvent = unsafe unsafeBitCast(onEvent, to: (@Sendable (GenerationEvent) -> Bool).self)
+            return try engine.withLock { [mode] engine in
+                try engine.generate(request, mode, batchSize: batch, onEvent: onEvent)
+            }
+        }
     }
 
     /// The same as a stream of events, on a thread of its own; ends early when the task is cancelled.
