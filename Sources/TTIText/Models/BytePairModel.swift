@@ -1,0 +1,176 @@
+/// Byte-pair encoding with ranked merges, as in the `tokenizers` library (models/bpe).
+///
+/// A word starts as its characters; as long as any adjacent pair is in the table, the pair of the lowest rank, leftmost
+/// first, becomes one piece. A heap of candidates makes that n log n for a word of n characters, however long.
+struct BytePairModel: SubwordModel {
+    struct Merge: Sendable {
+        var rank: Int
+        var id: Int
+    }
+
+    /// What the model's file says besides the vocabulary and the merges.
+    struct Options: Sendable {
+        var unknownId: Int?
+        /// Stands after the last character of a word: `</w>`.
+        var endOfWordSuffix: [UInt8] = []
+        /// Stands before every character of a word but the first: `##`.
+        var continuingPrefix: [UInt8] = []
+        var fusesUnknown = false
+        /// Unknown characters become `<0x41>`, a piece a byte.
+        var fallsBackToBytes = false
+        /// A word that is a piece itself is not cut.
+        var ignoresMerges = false
+    }
+
+    let pieces: PieceTable
+    private let mergeFromPair: [UInt64: Merge]
+    private let options: Options
+
+    /// Traps when an id is not in `pieces`.
+    init(pieces: PieceTable, mergeFromPair: [UInt64: Merge], options: Options) {
+        self.pieces = pieces
+        self.mergeFromPair = mergeFromPair
+        self.options = options
+    }
+
+    static func pair(_ left: Int, _ right: Int) -> UInt64 { UInt64(left) << 32 | UInt64(right) }
+
+    func appendIds(of text: [UInt8], to ids: inout [Int]) {
+        if options.ignoresMerges, let whole = pieces.id(of: text) {
+            ids.append(whole)
+            return
+        }
+        var word = MergingWord(symbols(of: text))
+        word.mergeAll(mergeFromPair)
+        ids.append(contentsOf: word.ids)
+    }
+
+    /// The characters of a word as ids, unknown ones replaced.
+    private func symbols(of text: [UInt8]) -> [Int] {
+        var symbols: [Int] = []
+        symbols.reserveCapacity(text.count)
+        var lastIsUnknown = false
+        var key: [UInt8] = []
+        var start = 0
+        while start < text.count {
+            var end = start + 1
+            while end < text.count, text[end] & 0xc0 == 0x80 { end += 1 }
+            key.removeAll(keepingCapacity: true)
+            if start > 0 { key.append(contentsOf: options.continuingPrefix) }
+            key.append(contentsOf: text[start..<end])
+            if end == text.count { key.append(contentsOf: options.endOfWordSuffix) }
+            start = end
+            if let id = pieces.id(of: key) {
+                symbols.append(id)
+                lastIsUnknown = false
+            } else if options.fallsBackToBytes, let bytes = ByteFallback.ids(of: key[...], in: pieces) {
+                symbols.append(contentsOf: bytes)
+                lastIsUnknown = false
+            } else if let unknown = options.unknownId {
+                if !(lastIsUnknown && options.fusesUnknown) { symbols.append(unknown) }
+                lastIsUnknown = true
+            }
+        }
+        return symbols
+    }
+}
+
+/// The pieces `<0x00>` … `<0xFF>` that stand for the bytes of what the vocabulary lacks.
+enum ByteFallback {
+    static func piece(_ byte: UInt8) -> [UInt8] {
+        let digits = Array("0123456789ABCDEF".utf8)
+        return Array("<0x".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)], UInt8(ascii: ">")]
+    }
+
+    /// The byte that a piece stands for.
+    static func byte(_ piece: ArraySlice<UInt8>) -> UInt8? {
+        guard piece.count == 6, piece.starts(with: "<0x".utf8), piece.last == UInt8(ascii: ">") else { return nil }
+        let digits = piece.dropFirst(3).prefix(2)
+        guard digits.allSatisfy({ ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x41 && $0 <= 0x46) }) else { return nil }
+        return UInt8(hexadecimal(digits))
+    }
+
+    /// Nil where a byte has no piece.
+    static func ids(of text: ArraySlice<UInt8>, in pieces: PieceTable) -> [Int]? {
+        var ids: [Int] = []
+        for byte in text {
+            guard let id = pieces.id(of: piece(byte)) else { return nil }
+            ids.append(id)
+        }
+        return ids
+    }
+}
+
+/// A word while its pairs are merged: a linked list of symbols and a heap of the merges that are possible.
+private struct MergingWord {
+    private struct Candidate {
+        var rank: Int
+        var position: Int
+        var id: Int
+
+        func isBefore(_ other: Candidate) -> Bool { (rank, position) < (other.rank, other.position) }
+    }
+
+    private var symbol: [Int]
+    private var previous: [Int]
+    private var next: [Int]
+    private var heap: [Candidate] = []
+
+    init(_ symbols: [Int]) {
+        symbol = symbols
+        previous = Array(-1..<symbols.count - 1)
+        next = Array(1..<symbols.count + 1)
+    }
+
+    /// A symbol that was merged into its left neighbour is -1.
+    var ids: [Int] { symbol.filter { $0 >= 0 } }
+
+    mutating func mergeAll(_ mergeFromPair: [UInt64: BytePairModel.Merge]) {
+        guard symbol.count > 1 else { return }
+        for position in 0..<symbol.count - 1 { propose(position, mergeFromPair) }
+        while let top = popFirst() {
+            let left = symbol[top.position]
+            let right = next[top.position]
+            // Out of date: the left symbol is gone, or the pair has become another one.
+            guard left >= 0, right < symbol.count,
+                let merge = mergeFromPair[BytePairModel.pair(left, symbol[right])], merge.id == top.id
+            else { continue }
+            symbol[top.position] = top.id
+            symbol[right] = -1
+            next[top.position] = next[right]
+            if next[right] < symbol.count { previous[next[right]] = top.position }
+            if previous[top.position] >= 0 { propose(previous[top.position], mergeFromPair) }
+            propose(top.position, mergeFromPair)
+        }
+    }
+
+    /// Puts the pair that begins at a position into the heap if it can be merged.
+    private mutating func propose(_ position: Int, _ mergeFromPair: [UInt64: BytePairModel.Merge]) {
+        let right = next[position]
+        guard right < symbol.count,
+            let merge = mergeFromPair[BytePairModel.pair(symbol[position], symbol[right])]
+        else { return }
+        heap.append(Candidate(rank: merge.rank, position: position, id: merge.id))
+        var child = heap.count - 1
+        while child > 0, heap[child].isBefore(heap[(child - 1) / 2]) {
+            heap.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    private mutating func popFirst() -> Candidate? {
+        guard let first = heap.first, let last = heap.popLast() else { return nil }
+        guard !heap.isEmpty else { return first }
+        heap[0] = last
+        var parent = 0
+        while true {
+            var least = parent
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].isBefore(heap[least]) {
+                least = child
+            }
+            if least == parent { return first }
+            heap.swapAt(parent, least)
+            parent = least
+        }
+    }
+}

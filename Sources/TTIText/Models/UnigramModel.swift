@@ -1,0 +1,159 @@
+/// Unigram language model segmentation: of all ways to cut a text into pieces, the one whose scores add up to the most
+/// (Kudo 2018, arXiv 1804.10959; `EncodeOptimized` of sentencepiece's unigram_model.cc, models/unigram of `tokenizers`).
+///
+/// One pass over the bytes keeps the best path that ends at each place; time is text length × longest piece. The two
+/// reference libraries add scores differently, and near ties show it, so both ways are here.
+struct UnigramModel: SubwordModel {
+    /// How scores are added along a path.
+    enum Arithmetic: Sendable {
+        /// In Double, as `tokenizers` does.
+        case double
+        /// Candidates in Double, what a path keeps in Float: sentencepiece.
+        case float
+    }
+
+    /// What sentencepiece calls the kinds of pieces, as far as segmentation sees them.
+    enum PieceKind: UInt8, Sendable {
+        case normal
+        /// Wins wherever it fits.
+        case userDefined
+        /// In the text never found: control, unknown, byte and unused pieces.
+        case hidden
+        /// Recognised, and then skipped over.
+        case unused
+    }
+
+    let pieces: PieceTable
+    private let scores: [Double]
+    private let kinds: [PieceKind]
+    private let trie: ByteTrie
+    let unknownId: Int
+    private let unknownScore: Double
+    /// What a user-defined piece scores per byte, before the 0.1 that is taken off.
+    private let bestScore: Double
+    private let arithmetic: Arithmetic
+    let fallsBackToBytes: Bool
+
+    /// How much worse than the worst piece an unknown character is.
+    private static let unknownPenalty = 10.0
+
+    /// - Parameters:
+    ///   - scores: one a piece, finite.
+    ///   - kinds: one a piece.
+    init(
+        pieces: PieceTable, scores: [Double], kinds: [PieceKind], unknownId: Int, arithmetic: Arithmetic,
+        fallsBackToBytes: Bool
+    ) {
+        self.pieces = pieces
+        self.scores = scores
+        self.kinds = kinds
+        self.unknownId = unknownId
+        self.arithmetic = arithmetic
+        self.fallsBackToBytes = fallsBackToBytes
+        var trie = ByteTrie()
+        var worst = Double.infinity
+        // sentencepiece starts from the smallest positive Float.
+        var best = Double(Float.leastNormalMagnitude)
+        for id in 0..<pieces.count {
+            if kinds[id] != .hidden { trie.insert(pieces.bytes(of: id), value: id) }
+            if kinds[id] == .normal {
+                worst = min(worst, scores[id])
+                best = max(best, scores[id])
+            }
+        }
+        self.trie = trie
+        if worst == .infinity { worst = arithmetic == .float ? Double(Float.greatestFiniteMagnitude) : 0 }
+        bestScore = best
+        unknownScore =
+            arithmetic == .float
+            ? Double(Float(worst) - Float(Self.unknownPenalty)) : worst - Self.unknownPenalty
+    }
+
+    /// One piece of a segmentation: the bytes from `start` to the end of this piece.
+    struct Segment {
+        var id: Int
+        var start: Int
+        var end: Int
+    }
+
+    /// The best segmentation, unknown characters one by one.
+    func segments(of text: [UInt8]) -> [Segment] {
+        var bestScoreAt = Array(repeating: 0.0, count: text.count + 1)
+        var startAt = Array(repeating: -1, count: text.count + 1)
+        var idAt = Array(repeating: 0, count: text.count + 1)
+
+        func offer(_ id: Int, _ score: Double, from start: Int, to end: Int) {
+            let candidate = bestScoreAt[start] + score
+            guard startAt[end] < 0 || candidate > bestScoreAt[end] else { return }
+            bestScoreAt[end] = arithmetic == .float ? Double(Float(candidate)) : candidate
+            startAt[end] = start
+            idAt[end] = id
+        }
+
+        var start = 0
+        while start < text.count {
+            var characterEnd = start + 1
+            while characterEnd < text.count, text[characterEnd] & 0xc0 == 0x80 { characterEnd += 1 }
+            var isCovered = false
+            var node = ByteTrie.root
+            var end = start
+            while end < text.count, let next = trie.child(of: node, text[end]) {
+                node = next
+                end += 1
+                guard let id = trie.value(at: node), kinds[id] != .unused else { continue }
+                offer(id, score(of: id, length: end - start), from: start, to: end)
+                if end == characterEnd { isCovered = true }
+            }
+            if !isCovered {
+                let score = arithmetic == .float ? floatSum(bestScoreAt[start], unknownScore) : unknownScore
+                offer(unknownId, score, from: start, to: characterEnd)
+            }
+            start = characterEnd
+        }
+
+        var segments: [Segment] = []
+        var end = text.count
+        while end > 0 {
+            segments.append(Segment(id: idAt[end], start: startAt[end], end: end))
+            end = startAt[end]
+        }
+        segments.reverse()
+        return segments
+    }
+
+    /// What has to be added to `sum` so that the candidate is the sum in Float, which is how sentencepiece adds the score
+    /// of an unknown character (and of no other piece).
+    private func floatSum(_ sum: Double, _ score: Double) -> Double { Double(Float(sum) + Float(score)) - sum }
+
+    private func score(of id: Int, length: Int) -> Double {
+        guard kinds[id] == .userDefined else { return scores[id] }
+        return Double(Float(length) * Float(bestScore)) - 0.1
+    }
+
+    /// As `tokenizers` does it: a run of unknown characters is one piece, looked up once more, then as bytes, then unknown.
+    func appendIds(of text: [UInt8], to ids: inout [Int]) {
+        let segments = segments(of: text)
+        var index = 0
+        while index < segments.count {
+            let segment = segments[index]
+            index += 1
+            guard segment.id == unknownId else {
+                ids.append(segment.id)
+                continue
+            }
+            var end = segment.end
+            while index < segments.count, segments[index].id == unknownId {
+                end = segments[index].end
+                index += 1
+            }
+            let run = text[segment.start..<end]
+            if let known = pieces.id(of: run.span) {
+                ids.append(known)
+            } else if fallsBackToBytes, let bytes = ByteFallback.ids(of: run, in: pieces) {
+                ids.append(contentsOf: bytes)
+            } else {
+                ids.append(unknownId)
+            }
+        }
+    }
+}
