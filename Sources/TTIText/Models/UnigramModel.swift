@@ -82,8 +82,7 @@ struct UnigramModel: SubwordModel {
         var startAt = Array(repeating: -1, count: text.count + 1)
         var idAt = Array(repeating: 0, count: text.count + 1)
 
-        func offer(_ id: Int, _ score: Double, from start: Int, to end: Int) {
-            let candidate = bestScoreAt[start] + score
+        func offer(_ id: Int, _ candidate: Double, from start: Int, to end: Int) {
             guard startAt[end] < 0 || candidate > bestScoreAt[end] else { return }
             bestScoreAt[end] = arithmetic == .float ? Double(Float(candidate)) : candidate
             startAt[end] = start
@@ -101,12 +100,13 @@ struct UnigramModel: SubwordModel {
                 node = next
                 end += 1
                 guard let id = trie.value(at: node), kinds[id] != .unused else { continue }
-                offer(id, score(of: id, length: end - start), from: start, to: end)
+                offer(id, bestScoreAt[start] + score(of: id, length: end - start), from: start, to: end)
                 if end == characterEnd { isCovered = true }
             }
             if !isCovered {
-                let score = arithmetic == .float ? floatSum(bestScoreAt[start], unknownScore) : unknownScore
-                offer(unknownId, score, from: start, to: characterEnd)
+                // Here, and for no other piece, sentencepiece compares sums that are Floats already.
+                let sum = bestScoreAt[start] + unknownScore
+                offer(unknownId, arithmetic == .float ? Double(Float(sum)) : sum, from: start, to: characterEnd)
             }
             start = characterEnd
         }
@@ -120,10 +120,6 @@ struct UnigramModel: SubwordModel {
         segments.reverse()
         return segments
     }
-
-    /// What has to be added to `sum` so that the candidate is the sum in Float, which is how sentencepiece adds the score
-    /// of an unknown character (and of no other piece).
-    private func floatSum(_ sum: Double, _ score: Double) -> Double { Double(Float(sum) + Float(score)) - sum }
 
     private func score(of id: Int, length: Int) -> Double {
         guard kinds[id] == .userDefined else { return scores[id] }

@@ -1,0 +1,89 @@
+internal import TTIFormats
+
+/// The tokens with names (`pad_token` …) and the added ones together, as transformers' TokenizersBackend joins them: those
+/// of tokenizer.json, then those of tokenizer_config.json, then each named token that is not yet among them.
+struct SpecialTokens {
+    private let configuration: TokenizerConfiguration
+    private let pieces: PieceTable
+    private let added: [AddedTokens.Token]
+    private let file: String
+
+    /// - Parameters:
+    ///   - added: the tokens of tokenizer.json.
+    ///   - file: the vocabulary's, for errors.
+    init(_ configuration: TokenizerConfiguration, pieces: PieceTable, added: [AddedTokens.Token], file: String) {
+        self.configuration = configuration
+        self.pieces = pieces
+        self.added = added
+        self.file = file
+    }
+
+    private func find(_ token: String) -> Int? {
+        let key = ByteString(token)
+        return (added + configuration.addedTokens).first { ByteString($0.content) == key }?.id
+            ?? pieces.id(of: Array(token.utf8))
+    }
+
+    /// The id of a token; throws `tokenizer.special` when there is no token or no such piece.
+    func id(of token: String?, _ name: String) throws(FormatError) -> Int {
+        guard let token, let id = find(token) else {
+            throw FormatError(
+                .invalid, "tokenizer.special",
+                "the \(name) \(token.map { quoted($0) } ?? "is missing, which") is not in the vocabulary", at: file)
+        }
+        return id
+    }
+
+    /// The padding token's id; without one `otherwise`, or 0.
+    func paddingId(otherwise: Int?) throws(FormatError) -> Int {
+        guard let token = configuration.paddingToken else { return otherwise ?? 0 }
+        return try id(of: token, "pad_token")
+    }
+
+    /// All of them, each text once. Throws when two texts have one id, or an id lies where there is no piece.
+    func tokens() throws(FormatError) -> [AddedTokens.Token] {
+        var tokens: [AddedTokens.Token] = []
+        var seen: Set<ByteString> = []
+        var contentFromId: [Int: ByteString] = [:]
+        func add(_ token: AddedTokens.Token) throws(FormatError) {
+            let content = ByteString(token.content)
+            guard seen.insert(content).inserted else { return }
+            if let other = contentFromId.updateValue(content, forKey: token.id) {
+                throw FormatError(
+                    .invalid, "tokenizer.added",
+                    "the added tokens \(quoted(other.string)) and \(quoted(token.content)) have one id, \(token.id)", at: file)
+            }
+            if let id = pieces.id(of: content.bytes), id != token.id {
+                throw FormatError(
+                    .invalid, "tokenizer.added",
+                    "the added token \(quoted(token.content)) has the id \(token.id), but in the vocabulary it is \(id)",
+                    at: file)
+            }
+            if token.id < pieces.count, !pieces.bytes(of: token.id).isEmpty, !pieces.bytes(of: token.id).elementsEqual(content.utf8) {
+                throw FormatError(
+                    .invalid, "tokenizer.added",
+                    "the added token \(quoted(token.content)) has the id \(token.id), which is another piece", at: file)
+            }
+            tokens.append(token)
+        }
+        for token in added { try add(token) }
+        for token in configuration.addedTokens { try add(token) }
+        for name in configuration.namedTokens {
+            if let id = find(name) { try add(AddedTokens.Token(special: name, id: id)) }
+        }
+        try checkDense(tokens)
+        return tokens
+    }
+
+    /// Ids beyond the vocabulary have to follow it without a gap.
+    private func checkDense(_ tokens: [AddedTokens.Token]) throws(FormatError) {
+        var expected = pieces.count
+        for id in tokens.map(\.id).sorted() where id >= pieces.count {
+            guard id == expected else {
+                throw FormatError(
+                    .invalid, "tokenizer.added", "an added token has the id \(id), but no token has \(expected)", at: file)
+            }
+            expected += 1
+        }
+    }
+}

@@ -1,0 +1,95 @@
+/// What happens to text before it is cut: the normalizers of a tokenizer.json that the families here use.
+indirect enum Normalizer: Sendable {
+    case form(NormalForm)
+    case lowercase
+    /// Every run of white space becomes this text (`Replace` with `\s+`).
+    case collapseSpaces([Unicode.Scalar])
+    /// Every run of at least this many spaces (U+0020 only) becomes this text (`Replace` with ` {2,}`).
+    case collapseBlanks(minimum: Int, with: [Unicode.Scalar])
+    /// Every occurrence of a text becomes another one.
+    case replace([Unicode.Scalar], with: [Unicode.Scalar])
+    case strip(left: Bool, right: Bool)
+    /// In front of text that is not empty.
+    case prepend([Unicode.Scalar])
+    /// Takes the marks away (`StripAccents`).
+    case dropMarks
+    /// Control characters away, other separators to spaces: the cleaning of neural machine translation (`Nmt`).
+    case translationCleaning
+    case charsmap(PrecompiledCharsmap)
+    case sequence([Normalizer])
+
+    func normalize(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
+        switch self {
+        case .form(let form): return form.normalize(text)
+        case .lowercase:
+            var result: [Unicode.Scalar] = []
+            result.reserveCapacity(text.count)
+            for scalar in text { scalar.appendLowercase(to: &result) }
+            return result
+        case .collapseSpaces(let replacement):
+            return replaceRuns(of: UnicodeTables.isSpace, minimum: 1, with: replacement, in: text)
+        case .collapseBlanks(let minimum, let replacement):
+            return replaceRuns(of: { $0 == " " }, minimum: minimum, with: replacement, in: text)
+        case .replace(let pattern, let replacement): return replaceAll(pattern, with: replacement, in: text)
+        case .strip(let left, let right):
+            let start = left ? text.firstIndex { !UnicodeTables.isSpace($0) } ?? text.endIndex : 0
+            let end = right ? (text.lastIndex { !UnicodeTables.isSpace($0) } ?? -1) + 1 : text.count
+            return start < end ? Array(text[start..<end]) : []
+        case .prepend(let prefix): return text.isEmpty ? text : prefix + text
+        case .dropMarks: return text.filter { !UnicodeTables.isMark($0) }
+        case .translationCleaning: return text.compactMap(cleaned)
+        case .charsmap(let charsmap): return charsmap.normalize(text)
+        case .sequence(let normalizers): return normalizers.reduce(text) { $1.normalize($0) }
+        }
+    }
+}
+
+private func replaceRuns(
+    of isMember: (Unicode.Scalar) -> Bool, minimum: Int, with replacement: [Unicode.Scalar], in text: [Unicode.Scalar]
+) -> [Unicode.Scalar] {
+    var result: [Unicode.Scalar] = []
+    result.reserveCapacity(text.count)
+    var index = 0
+    while index < text.count {
+        var end = index
+        while end < text.count, isMember(text[end]) { end += 1 }
+        if end - index >= minimum {
+            result.append(contentsOf: replacement)
+        } else if end > index {
+            result.append(contentsOf: text[index..<end])
+        } else {
+            result.append(text[index])
+            end += 1
+        }
+        index = end
+    }
+    return result
+}
+
+private func replaceAll(
+    _ pattern: [Unicode.Scalar], with replacement: [Unicode.Scalar], in text: [Unicode.Scalar]
+) -> [Unicode.Scalar] {
+    guard let first = pattern.first else { return text }
+    var result: [Unicode.Scalar] = []
+    result.reserveCapacity(text.count)
+    var index = 0
+    while index < text.count {
+        if text[index] == first, text[index...].starts(with: pattern) {
+            result.append(contentsOf: replacement)
+            index += pattern.count
+        } else {
+            result.append(text[index])
+            index += 1
+        }
+    }
+    return result
+}
+
+/// normalizers/unicode.rs, `do_nmt`.
+private func cleaned(_ scalar: Unicode.Scalar) -> Unicode.Scalar? {
+    switch scalar.value {
+    case 0x01...0x08, 0x0b, 0x0e...0x1f, 0x7f, 0x8f, 0x9f: nil
+    case 0x09, 0x0a, 0x0c, 0x0d, 0x1680, 0x200b...0x200f, 0x2028, 0x2029, 0x2581, 0xfeff, 0xfffd: " "
+    default: scalar
+    }
+}
