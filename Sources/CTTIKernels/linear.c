@@ -1,7 +1,99 @@
-#include "CTTIKernels.h"
-#include "linear_tables.h"
+// How a product is cut into tiles, for every instruction set, and how weights are packed.
+#include <string.h>
 
-const ctti_linear_kernels *ctti_linear_kernels_for(ctti_isa isa) {
-    (void)isa;
-    return &ctti_linear_portable;
+#include "linear_tiles.h"
+
+static const ctti_linear_kernels *kernels_for(ctti_isa isa) {
+    switch (isa) {
+#if defined(__x86_64__)
+    case CTTI_AVX512: return &ctti_linear_avx512;
+    case CTTI_AVX2: return &ctti_linear_avx2;
+#endif
+    default: return &ctti_linear_portable;
+    }
+}
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+// Panels on the outside: the weights come from memory once, and from the second-level cache for the other tiles of rows.
+void ctti_multiply(
+    ctti_isa isa, const ctti_product *product, size_t first_row, size_t end_row, size_t first, size_t end) {
+    const ctti_linear_kernels *kernels = kernels_for(isa);
+    size_t outputs = product->outputs, rows = end_row - first_row;
+    size_t panel_bytes =
+        product->segments * product->segment_depth * ctti_panel_width * (product->wide ? sizeof(float) : 2);
+    // Tiles of nearly the same height: 16 rows are 8 + 8, not 14 + 2.
+    size_t tiles = (rows + kernels->most_rows - 1) / kernels->most_rows;
+    for (size_t panel = first; panel < end;) {
+        size_t column = panel * ctti_panel_width;
+        const char *weights = (const char *)product->panels + panel * panel_bytes;
+        const float *bias = product->bias ? product->bias + column : NULL;
+        ctti_strip strip = rows <= 2 ? kernels->strips[product->wide][rows] : NULL;
+        bool is_strip =
+            strip && panel + ctti_panels_at_once <= end && column + ctti_panels_at_once * ctti_panel_width <= outputs;
+        size_t width = least(outputs - column, (is_strip ? ctti_panels_at_once : 1) * ctti_panel_width);
+        for (size_t tile = 0; tile < tiles; tile++) {
+            size_t row = first_row + rows * tile / tiles;
+            size_t count = first_row + rows * (tile + 1) / tiles - row;
+            const float *x = product->x + row * product->row_stride;
+            size_t place = row * outputs + column;
+            if (is_strip) {
+                strip(product, x, weights, bias, product->y + place);
+            } else {
+                kernels->tiles[product->wide][width > 16][count](
+                    product, x, weights, bias, product->y + place, width);
+            }
+            if (product->activation != CTTI_IDENTITY || product->residual) {
+                const float *residual = product->residual ? product->residual + place : NULL;
+                kernels->finish(product->y + place, residual, outputs, count, width, product->activation);
+            }
+        }
+        panel += is_strip ? ctti_panels_at_once : 1;
+    }
+}
+
+size_t ctti_panel_count(size_t outputs) { return (outputs + ctti_panel_width - 1) / ctti_panel_width; }
+
+static size_t width_of(size_t outputs, size_t panel) {
+    return outputs - panel * ctti_panel_width > 16 ? ctti_panel_width : 16;
+}
+
+size_t ctti_panel_elements(size_t outputs, size_t inputs) {
+    if (outputs == 0) return 0;
+    size_t last = ctti_panel_count(outputs) - 1;
+    return (last * ctti_panel_width + width_of(outputs, last)) * inputs;
+}
+
+// Blocks of inputs whose part of the panel stays in the first-level cache while its outputs' rows are read.
+enum { block_inputs = 64 };
+
+void ctti_pack_float32(float *panels, const void *matrix, size_t outputs, size_t inputs, size_t first, size_t end) {
+    for (size_t panel = first; panel < end; panel++) {
+        size_t width = width_of(outputs, panel), column = panel * ctti_panel_width;
+        for (size_t begin = 0; begin < inputs; begin += block_inputs) {
+            size_t count = least(block_inputs, inputs - begin);
+            float *target = panels + column * inputs + begin * width;
+            if (column + width > outputs) memset(target, 0, count * width * sizeof(float));
+            for (size_t output = 0; output < least(width, outputs - column); output++) {
+                const char *source = (const char *)matrix + ((column + output) * inputs + begin) * sizeof(float);
+                for (size_t i = 0; i < count; i++) memcpy(target + i * width + output, source + i * 4, 4);
+            }
+        }
+    }
+}
+
+void ctti_pack_bfloat16(uint16_t *panels, const void *matrix, size_t outputs, size_t inputs, size_t first, size_t end) {
+    for (size_t panel = first; panel < end; panel++) {
+        size_t width = width_of(outputs, panel), column = panel * ctti_panel_width;
+        for (size_t begin = 0; begin < inputs; begin += block_inputs) {
+            size_t count = least(block_inputs, inputs - begin);
+            uint16_t *target = panels + column * inputs + begin * width;
+            if (column + width > outputs) memset(target, 0, count * width * sizeof(uint16_t));
+            for (size_t output = 0; output < least(width, outputs - column); output++) {
+                const char *source = (const char *)matrix + ((column + output) * inputs + begin) * sizeof(uint16_t);
+                size_t place = width == 16 ? output : output < 16 ? 2 * output : 2 * output - 31;
+                for (size_t i = 0; i < count; i++) memcpy(target + i * width + place, source + i * 2, 2);
+            }
+        }
+    }
 }

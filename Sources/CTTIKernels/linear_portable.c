@@ -1,110 +1,100 @@
-// Few rows in plain C. Bound: bytes of the weights. Loops: blocks of 8 rows, outputs, 16 lanes of inputs, rows; a sum is
-// 16 partial sums (input i in lane i mod 16), added pairwise at the end.
-#include "linear_tables.h"
+// Products in plain C, written so that compilers vectorise the innermost loops over 16 outputs: the sums of four rows are
+// 16 registers of four floats. A panel of 32 is passed twice. Bound as in linear_avx512.c; correct rather than fast.
+#include <string.h>
+
+#include "linear_tiles.h"
 #include "math_portable.h"
 
-enum { lanes = 16, most_rows = 8 };
+#define INLINE static inline __attribute__((always_inline))
 
-static float widen(uint16_t bits) { return ctti_float_of_bits((uint32_t)bits << 16); }
+enum { most_rows = 4, lanes = 16 };
 
-static float activate(float x, ctti_activation activation) {
-    switch (activation) {
-    case CTTI_RELU: return x < 0 ? 0 : x;
-    case CTTI_GELU: return ctti_gelu(x);
-    case CTTI_GELU_TANH: return ctti_gelu_tanh(x);
-    case CTTI_QUICK_GELU: return ctti_quick_gelu(x);
-    case CTTI_SILU: return ctti_silu(x);
-    default: return x;
+// Outputs 16 · half and on; `stored` of them.
+INLINE void half_tile(
+    int rows, int width, bool wide, size_t half, const ctti_product *product, const float *x, const void *panel,
+    const float *bias, float *y, size_t stored) {
+    float sums[most_rows][lanes] = {{0}};
+    for (int row = 0; row < rows; row++) {
+        for (size_t i = 0; bias && i < stored; i++) sums[row][i] = bias[i];
     }
-}
-
-static float sum_lanes(float *sums) {
-    for (int width = lanes / 2; width > 0; width /= 2) {
-        for (int lane = 0; lane < width; lane++) sums[lane] += sums[lane + width];
-    }
-    return sums[0];
-}
-
-static void finish_one(const ctti_linear *call, size_t row, size_t output, float sum) {
-    if (call->bias) sum += call->bias[output];
-    sum = activate(sum, call->activation);
-    size_t place = row * call->outputs + output;
-    if (call->residual) sum += call->residual[place];
-    call->y[place] = sum;
-}
-
-// Adds the products of up to 16 weights, for inputs from `begin` on, to the sums of up to eight rows.
-static void add_block(
-    const ctti_linear *call, size_t first_row, size_t row_count, const float *block, size_t begin, size_t count,
-    float sums[most_rows][lanes]) {
-    for (size_t row = 0; row < row_count; row++) {
-        const float *x = call->x + (first_row + row) * call->inputs + begin;
-        if (count == lanes) {
-            for (int lane = 0; lane < lanes; lane++) sums[row][lane] += x[lane] * block[lane];
-        } else {
-            for (size_t lane = 0; lane < count; lane++) sums[row][lane] += x[lane] * block[lane];
-        }
-    }
-}
-
-static void rows(const ctti_linear *call, size_t first, size_t end, bool wide) {
-    for (size_t first_row = 0; first_row < call->rows; first_row += most_rows) {
-        size_t row_count = call->rows - first_row < most_rows ? call->rows - first_row : most_rows;
-        for (size_t output = first; output < end; output++) {
-            float sums[most_rows][lanes] = {{0}};
-            for (size_t begin = 0; begin < call->inputs; begin += lanes) {
-                size_t count = call->inputs - begin < lanes ? call->inputs - begin : lanes;
-                size_t place = output * call->inputs + begin;
-                float block[lanes];
-                if (wide) {
-                    const float *weight = (const float *)call->weight + place;
-                    for (size_t lane = 0; lane < count; lane++) block[lane] = weight[lane];
-                } else {
-                    const uint16_t *weight = (const uint16_t *)call->weight + place;
-                    for (size_t lane = 0; lane < count; lane++) block[lane] = widen(weight[lane]);
+    size_t place = 0;
+    for (size_t segment = 0; segment < product->segments; segment++) {
+        const float *run = x + segment * product->segment_stride;
+        for (size_t k = 0; k < product->segment_depth; k++, place += (size_t)width) {
+            float weights[lanes];
+            if (wide) {
+                memcpy(weights, (const float *)panel + place + lanes * half, sizeof weights);
+            } else if (width == lanes) {
+                const uint16_t *halves = (const uint16_t *)panel + place;
+                for (int i = 0; i < lanes; i++) weights[i] = ctti_float_of_bits((uint32_t)halves[i] << 16);
+            } else {
+                // Pairs: the low half is an output of the first 16, the high half one of the second.
+                uint32_t pairs[lanes];
+                memcpy(pairs, (const uint16_t *)panel + place, sizeof pairs);
+                for (int i = 0; i < lanes; i++) {
+                    weights[i] = ctti_float_of_bits(half ? pairs[i] & 0xffff0000u : pairs[i] << 16);
                 }
-                add_block(call, first_row, row_count, block, begin, count, sums);
             }
-            for (size_t row = 0; row < row_count; row++) {
-                finish_one(call, first_row + row, output, sum_lanes(sums[row]));
+            for (int row = 0; row < rows; row++) {
+                float factor = run[(size_t)row * product->row_stride + k];
+                for (int i = 0; i < lanes; i++) sums[row][i] += factor * weights[i];
             }
         }
     }
+    for (int row = 0; row < rows; row++) memcpy(y + (size_t)row * product->outputs, sums[row], stored * sizeof(float));
 }
 
-static void rows_float32(const ctti_linear *call, size_t first, size_t end) { rows(call, first, end, true); }
+INLINE void tile(
+    int rows, int width, bool wide, const ctti_product *product, const float *x, const void *panel, const float *bias,
+    float *y, size_t stored) {
+    half_tile(rows, width, wide, 0, product, x, panel, bias, y, stored < lanes ? stored : lanes);
+    if (stored <= lanes) return;
+    half_tile(rows, width, wide, 1, product, x, panel, bias ? bias + lanes : NULL, y + lanes, stored - lanes);
+}
 
-static void rows_bfloat16(const ctti_linear *call, size_t first, size_t end) { rows(call, first, end, false); }
+#define TILE(name, rows, width, wide)                                                                            \
+    static void name##_##rows(                                                                                   \
+        const ctti_product *product, const float *x, const void *panel, const float *bias, float *y, size_t stored) { \
+        tile(rows, width, wide, product, x, panel, bias, y, stored);                                             \
+    }
+#define TILES(name, width, wide) \
+    TILE(name, 1, width, wide) TILE(name, 2, width, wide) TILE(name, 3, width, wide) TILE(name, 4, width, wide)
+#define TABLE(name) {NULL, name##_1, name##_2, name##_3, name##_4}
 
-static void finish(const ctti_linear *call, size_t first_row, size_t end_row, size_t first, size_t end) {
-    for (size_t row = first_row; row < end_row; row++) {
-        float *y = call->y + row * call->outputs;
-        const float *residual = call->residual ? call->residual + row * call->outputs : NULL;
-        if (call->bias) {
-            for (size_t i = first; i < end; i++) y[i] += call->bias[i];
-        }
-        switch (call->activation) {
+TILES(half_narrow, 16, false)
+TILES(half_wide, 32, false)
+TILES(float_narrow, 16, true)
+TILES(float_wide, 32, true)
+
+static void finish(
+    float *y, const float *residual, size_t stride, size_t rows, size_t width, ctti_activation activation) {
+    for (size_t row = 0; row < rows; row++, y += stride) {
+        switch (activation) {
         case CTTI_RELU:
-            for (size_t i = first; i < end; i++) y[i] = y[i] < 0 ? 0 : y[i];
+            for (size_t i = 0; i < width; i++) y[i] = y[i] < 0 ? 0 : y[i];
             break;
         case CTTI_GELU:
-            for (size_t i = first; i < end; i++) y[i] = ctti_gelu(y[i]);
+            for (size_t i = 0; i < width; i++) y[i] = ctti_gelu(y[i]);
             break;
         case CTTI_GELU_TANH:
-            for (size_t i = first; i < end; i++) y[i] = ctti_gelu_tanh(y[i]);
+            for (size_t i = 0; i < width; i++) y[i] = ctti_gelu_tanh(y[i]);
             break;
         case CTTI_QUICK_GELU:
-            for (size_t i = first; i < end; i++) y[i] = ctti_quick_gelu(y[i]);
+            for (size_t i = 0; i < width; i++) y[i] = ctti_quick_gelu(y[i]);
             break;
         case CTTI_SILU:
-            for (size_t i = first; i < end; i++) y[i] = ctti_silu(y[i]);
+            for (size_t i = 0; i < width; i++) y[i] = ctti_silu(y[i]);
             break;
         default: break;
         }
         if (residual) {
-            for (size_t i = first; i < end; i++) y[i] += residual[i];
+            for (size_t i = 0; i < width; i++) y[i] += residual[row * stride + i];
         }
     }
 }
 
-const ctti_linear_kernels ctti_linear_portable = {rows_float32, rows_bfloat16, finish};
+const ctti_linear_kernels ctti_linear_portable = {
+    .most_rows = most_rows,
+    .tiles = {{TABLE(half_narrow), TABLE(half_wide)}, {TABLE(float_narrow), TABLE(float_wide)}},
+    .finish = finish,
+};

@@ -1,42 +1,42 @@
-internal import COpenBLAS
 internal import CTTIKernels
 package import TTICore
 
 extension CPUBackend {
-    /// As `[outputs, kernel height, kernel width, inputs]` float32, the order in which patches are gathered. bfloat16 weights
-    /// are rounded and then held wide: convolutions are bound by arithmetic, and their weights are few.
+    /// As a matrix `[outputs, kernel height · kernel width · inputs]`: what a pixel sees, in the order of an image's memory.
     package func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution {
         precondition(convolution.shape.rank == 4, "a kernel \(convolution.shape)")
         let (outputs, inputs) = (convolution.shape[0], convolution.shape[1])
         let (height, width) = (convolution.shape[2], convolution.shape[3])
-        let taps = height * width
-        let rows = try allocateOwned([outputs, taps * inputs], .float32)
-        let prepared = PreparedConvolution(
-            outputs: outputs, inputs: inputs, kernelHeight: height, kernelWidth: width, byteCount: rows.byteCount,
-            form: RowMatrix(rows))
-        let (target, count) = unsafe (rows.floats, inputs * taps)
-        let rounding = weightType == .bfloat16
-        guard let source = unsafe convolution.bytes?.baseAddress, count > 0 else { return prepared }
-        unsafe pool.forEach(outputs, scratch: count) { output, scratch in
-            unsafe CPUBackend.widen(
-                source + output * count * convolution.dtype.byteCount, convolution.dtype, to: scratch, count: count)
-            for tap in 0..<taps {
-                for input in 0..<inputs {
-                    let value = unsafe scratch[input * taps + tap]
-                    unsafe target[output * count + tap * inputs + input] = rounding ? BFloat16(value).float : value
+        let (taps, count) = (height * width, inputs * height * width)
+        var turned = [Float](repeating: 0, count: outputs * count)
+        if let bytes = unsafe convolution.bytes?.baseAddress {
+            unsafe turned.withUnsafeMutableBufferPointer { turned in
+                unsafe pool.forEach(outputs, scratch: count) { output, scratch in
+                    unsafe CPUBackend.widen(
+                        bytes + output * count * convolution.dtype.byteCount, convolution.dtype, to: scratch,
+                        count: count)
+                    for tap in 0..<taps {
+                        for input in 0..<inputs {
+                            unsafe turned[output * count + tap * inputs + input] = scratch[input * taps + tap]
+                        }
+                    }
                 }
             }
         }
-        return prepared
+        let matrix = try prepare(matrix: HostTensor(turned, [outputs, count]))
+        return PreparedConvolution(
+            outputs: outputs, inputs: inputs, kernelHeight: height, kernelWidth: width, byteCount: matrix.byteCount,
+            form: matrix.form)
     }
 
     package func convolve(
         _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
         activation: Activation, adding residual: Tensor?
     ) -> Tensor {
-        let kernel = unsafe unsafeDowncast(weight.form, to: RowMatrix.self)
         precondition(
-            x.shape.rank == 4 && x.shape[3] == weight.inputs, "\(x.shape) convolved with \(weight.inputs) channels")
+            x.shape.rank == 4 && x.shape[3] == weight.inputs,
+            "\(x.shape) convolved with [\(weight.outputs), \(weight.inputs), \(weight.kernelHeight), \(weight.kernelWidth)]"
+        )
         precondition(geometry.upsampling == 1 || geometry.upsampling == 2, "upsampling \(geometry.upsampling)")
         let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2])
         let size = geometry.outputSize(
@@ -44,55 +44,54 @@ extension CPUBackend {
         precondition(
             size.height > 0 && size.width > 0, "\(x.shape) under \(weight.kernelHeight)×\(weight.kernelWidth)")
         let y = allocate([batch, size.height, size.width, weight.outputs], .float32)
-        precondition(bias.map { $0.shape.elementCount == weight.outputs } ?? true, "bias \(bias!.shape) to \(y.shape)")
-        precondition(residual.map { $0.shape == y.shape } ?? true, "residual \(residual!.shape) to \(y.shape)")
         guard y.elementCount > 0 else { return y }
-        let (pixels, outputs) = (size.height * size.width, weight.outputs)
-        let patchSize = weight.kernelHeight * weight.kernelWidth * weight.inputs
-        let isPlain =
-            weight.kernelHeight == 1 && weight.kernelWidth == 1 && geometry == ConvolutionGeometry()
-        let patches = unsafe ctti_patches(
-            image: x.floats, height: height, width: width, channels: weight.inputs,
-            kernel_height: weight.kernelHeight, kernel_width: weight.kernelWidth, output_width: size.width,
-            stride: geometry.stride, top: geometry.top, left: geometry.left, upsampling: geometry.upsampling)
-        let call = unsafe ctti_linear(
-            x: x.floats, weight: kernel.rows.pointer, bias: bias.map { unsafe UnsafePointer($0.floats) },
-            residual: residual.map { unsafe UnsafePointer($0.floats) }, y: y.floats, rows: batch * pixels,
-            inputs: patchSize, outputs: outputs, activation: activation.kernel)
-        let kernels = unsafe ctti_linear_kernels_for(isa).pointee
-        CPUBackend.useOneThreadInBLAS
-        // Blocks of one image's pixels whose patches stay in the cache of the core that multiplies them.
-        let block = min(pixels, max(32, min(256, (96 << 10) / patchSize & ~15)))
-        let blocks = (pixels + block - 1) / block
-        unsafe pool.forEach(batch * blocks, scratch: isPlain ? 16 : block * patchSize) { index, scratch in
-            let (entry, firstPixel) = (index / blocks, index % blocks * block)
-            let count = min(block, pixels - firstPixel)
-            let first = entry * pixels + firstPixel
-            var rows = unsafe call.x + first * patchSize
-            if !isPlain {
-                var patches = unsafe patches
-                unsafe patches.image += entry * height * width * weight.inputs
-                unsafe withUnsafePointer(to: patches) {
-                    unsafe ctti_gather_patches($0, firstPixel, firstPixel + count, scratch)
-                }
-                unsafe rows = UnsafePointer(scratch)
-            }
-            if outputs < 8 {
-                var part = unsafe call
-                unsafe part.x = rows
-                unsafe part.y += first * outputs
-                unsafe part.residual = part.residual.map { unsafe $0 + first * outputs }
-                unsafe part.rows = count
-                unsafe withUnsafePointer(to: part) { unsafe kernels.rows_float32($0, 0, outputs) }
-                return
-            }
-            unsafe cblas_sgemm(
-                CblasRowMajor, CblasNoTrans, CblasTrans, blasint(count), blasint(outputs), blasint(patchSize), 1, rows,
-                blasint(patchSize), call.weight.assumingMemoryBound(to: Float.self), blasint(patchSize), 0,
-                call.y + first * outputs, blasint(outputs))
-            unsafe withUnsafePointer(to: call) { unsafe kernels.finish($0, first, first + count, 0, outputs) }
+        let depth = weight.kernelHeight * weight.kernelWidth * weight.inputs
+        let panels = (weight.outputs + 31) / 32
+        let product = unsafe product(x, weight.form, inputs: depth, y, bias: bias, activation, adding: residual)
+        if weight.kernelHeight * weight.kernelWidth == 1 && geometry == ConvolutionGeometry() {
+            unsafe multiply(product, panels: panels)
+            return y
         }
+        let call = unsafe ctti_convolution(
+            image: x.floats, height: height, width: width, channels: weight.inputs, kernel_height: weight.kernelHeight,
+            kernel_width: weight.kernelWidth, output_height: size.height, output_width: size.width,
+            stride: geometry.stride, top: geometry.top, left: geometry.left, bottom: geometry.bottom,
+            right: geometry.right, upsampling: geometry.upsampling, product: product)
+        unsafe convolve(call, batch: batch, panels: panels)
         return y
+    }
+
+    /// Blocks of output rows: at least four for each thread, and the copy of what they see stays in the second-level cache.
+    /// When there are too few rows, blocks of outputs too.
+    private func convolve(_ call: ctti_convolution, batch: Int, panels: Int) {
+        let height = unsafe call.output_height
+        let wanted = 4 * pool.threadCount
+        var block = max(1, min(height, batch * height / wanted))
+        unsafe withUnsafePointer(to: call) {
+            while unsafe block > 1 && ctti_convolution_scratch($0, block) > 64 << 10 { block -= 1 }
+        }
+        let blocks = (height + block - 1) / block
+        let panelBlocks = min(panels, max(1, wanted / (batch * blocks)))
+        let scratch = unsafe withUnsafePointer(to: call) { unsafe ctti_convolution_scratch($0, block) }
+        let (inputSize, outputSize) = unsafe (
+            call.height * call.width * call.channels, height * call.output_width * call.product.outputs
+        )
+        let isa = isa
+        unsafe pool.forEach(batch * blocks * panelBlocks, scratch: max(16, scratch)) { index, scratch in
+            let (part, panel) = (index / panelBlocks, index % panelBlocks)
+            let (entry, row) = (part / blocks, part % blocks * block)
+            var call = unsafe call
+            unsafe call.image += entry * inputSize
+            unsafe call.product.y += entry * outputSize
+            if let residual = unsafe call.product.residual {
+                unsafe call.product.residual = residual + entry * outputSize
+            }
+            unsafe withUnsafePointer(to: call) {
+                unsafe ctti_convolve(
+                    isa, $0, row, min(height, row + block), panels * panel / panelBlocks,
+                    panels * (panel + 1) / panelBlocks, scratch)
+            }
+        }
     }
 
     package func depthwiseConvolve(_ x: Tensor, _ weight: Tensor) -> Tensor {
@@ -100,18 +99,18 @@ extension CPUBackend {
             x.shape.rank == 4 && weight.shape.rank == 3 && weight.shape[2] == x.shape[3] && weight.shape[0] % 2 == 1
                 && weight.shape[1] % 2 == 1, "\(x.shape) convolved depthwise with \(weight.shape)")
         let y = allocate(x.shape, .float32)
-        let (height, width, channels) = (x.shape[1], x.shape[2], x.shape[3])
         guard y.elementCount > 0 else { return y }
-        let kernels = unsafe ctti_convolution_kernels_for(isa).pointee
+        let (height, width, channels) = (x.shape[1], x.shape[2], x.shape[3])
         let (source, target, taps) = unsafe (x.floats, y.floats, weight.floats)
         let (kernelHeight, kernelWidth) = (weight.shape[0], weight.shape[1])
+        let isa = isa
         pool.forEach(x.shape[0] * height) { index in
             let (entry, row) = (index / height, index % height)
             let call = unsafe ctti_depthwise(
                 image: source + entry * height * width * channels, weight: taps,
                 y: target + entry * height * width * channels, height: height, width: width, channels: channels,
                 kernel_height: kernelHeight, kernel_width: kernelWidth)
-            unsafe withUnsafePointer(to: call) { unsafe kernels.depthwise($0, row, row + 1) }
+            unsafe withUnsafePointer(to: call) { unsafe ctti_convolve_depthwise(isa, $0, row, row + 1) }
         }
         return y
     }

@@ -1,99 +1,107 @@
-internal import COpenBLAS
 internal import CTTIKernels
 package import TTICore
 
-/// What the CPU multiplies with: the elements row by row, so that one copy serves our own kernels and OpenBLAS.
-final class RowMatrix {
-    /// `[outputs, inputs]` in the backend's weight type, or a convolution's `[outputs, kernel height · kernel width ·
-    /// inputs]` in float32.
-    let rows: Tensor
+/// What the CPU multiplies with: a matrix `[outputs, inputs]`, or a convolution's `[outputs, kernel height · kernel width ·
+/// inputs]`, in the panels of CTTIKernels' linear.h and in the backend's weight type.
+final class Panels {
+    let elements: Tensor
+    let count: Int
 
-    init(_ rows: Tensor) { self.rows = rows }
+    init(_ elements: Tensor, count: Int) {
+        self.elements = elements
+        self.count = count
+    }
 }
 
 extension CPUBackend {
-    /// From this many tokens of one batch entry on, a product is OpenBLAS's; below it is bound by the weights' bytes and
-    /// our own kernels read them once for eight rows. The batch must not decide: its entries would not be singles' equals.
-    static var fewTokens: Int { 8 }
-
     package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix {
         precondition(matrix.shape.rank == 2, "a matrix \(matrix.shape)")
-        let rows = try prepare(table: matrix)
+        let (outputs, inputs) = (matrix.shape[0], matrix.shape[1])
+        let panels = try unsafe pack(outputs: outputs, inputs: inputs) { [self] first, rows, scratch in
+            guard let bytes = unsafe matrix.bytes?.baseAddress else { return nil }
+            let source = unsafe bytes + first * inputs * matrix.dtype.byteCount
+            if matrix.dtype == weightType { return unsafe source }
+            unsafe CPUBackend.convert(source, matrix.dtype, to: scratch, weightType, count: rows * inputs)
+            return UnsafeRawPointer(scratch)
+        }
         return PreparedMatrix(
-            outputs: rows.shape[0], inputs: rows.shape[1], byteCount: rows.byteCount, form: RowMatrix(rows))
+            outputs: outputs, inputs: inputs, byteCount: outputs * inputs * weightType.byteCount, form: panels)
+    }
+
+    /// Packs a matrix, some panels on each thread.
+    /// - Parameter rows: given the first row, how many, and scratch for them, where these rows lie in the backend's weight
+    ///   type; nil when only the shape is known.
+    func pack(
+        outputs: Int, inputs: Int, _ rows: (Int, Int, UnsafeMutableRawPointer) -> UnsafeRawPointer?
+    ) throws(DeviceError) -> Panels {
+        let count = ctti_panel_count(outputs)
+        let elements = try allocateOwned([ctti_panel_elements(outputs, inputs)], weightType)
+        let target = unsafe elements.pointer
+        let isWide = weightType == .float32
+        unsafe pool.forEach(count, scratch: 32 * inputs) { panel, scratch in
+            let first = panel * 32
+            guard let source = unsafe rows(first, min(32, outputs - first), scratch) else { return }
+            // The packer counts from the matrix's beginning.
+            let size = weightType.byteCount
+            let start = unsafe target + first * inputs * size
+            let left = outputs - first
+            if isWide {
+                unsafe ctti_pack_float32(start.assumingMemoryBound(to: Float.self), source, left, inputs, 0, 1)
+            } else {
+                unsafe ctti_pack_bfloat16(start.assumingMemoryBound(to: UInt16.self), source, left, inputs, 0, 1)
+            }
+        }
+        return Panels(elements, count: count)
     }
 
     package func linear(
         _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation, adding residual: Tensor?
     ) -> Tensor {
-        let matrix = unsafe unsafeDowncast(weight.form, to: RowMatrix.self)
         precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
-        precondition(bias.map { $0.shape.elementCount == weight.outputs } ?? true, "bias \(bias!.shape) to \(y.shape)")
-        precondition(residual.map { $0.shape == y.shape } ?? true, "residual \(residual!.shape) to \(y.shape)")
         guard y.elementCount > 0 else { return y }
-        let call = unsafe ctti_linear(
-            x: x.floats, weight: matrix.rows.pointer, bias: bias.map { unsafe UnsafePointer($0.floats) },
-            residual: residual.map { unsafe UnsafePointer($0.floats) }, y: y.floats, rows: x.rowCount,
-            inputs: weight.inputs, outputs: weight.outputs, activation: activation.kernel)
-        let tokens = x.shape.rank > 2 ? x.shape[-2] : 1
-        if tokens < CPUBackend.fewTokens {
-            unsafe multiplyFewRows(call, matrix.rows.dtype)
-        } else {
-            unsafe multiplyManyRows(call, tokens: tokens, matrix.rows.dtype)
-        }
+        unsafe multiply(
+            product(x, weight.form, inputs: weight.inputs, y, bias: bias, activation, adding: residual),
+            panels: (y.shape.last + 31) / 32)
         return y
     }
 
-    /// Chunks of outputs, of about 128 KB of weights: long enough to be streamed, short enough to be shared evenly.
-    private func multiplyFewRows(_ call: ctti_linear, _ dtype: DType) {
-        let kernels = unsafe ctti_linear_kernels_for(isa).pointee
-        let multiply = unsafe dtype == .float32 ? kernels.rows_float32! : kernels.rows_bfloat16!
-        let (outputs, rowBytes) = unsafe (call.outputs, call.inputs * dtype.byteCount)
-        let chunk = max(16, (128 << 10) / rowBytes & ~15)
-        pool.forEach((outputs + chunk - 1) / chunk) { index in
-            unsafe withUnsafePointer(to: call) { call in
-                unsafe multiply(call, index * chunk, min(outputs, (index + 1) * chunk))
+    /// A product of all rows of `x`; traps when an operand's shape is wrong.
+    func product(
+        _ x: Tensor, _ form: AnyObject, inputs: Int, _ y: Tensor, bias: Tensor?, _ activation: Activation,
+        adding residual: Tensor?
+    ) -> ctti_product {
+        let outputs = y.shape.last
+        let panels = unsafe unsafeDowncast(form, to: Panels.self)
+        if let bias { precondition(bias.elementCount == outputs, "bias \(bias.shape) to \(y.shape)") }
+        if let residual { precondition(residual.shape == y.shape, "residual \(residual.shape) to \(y.shape)") }
+        return unsafe ctti_product(
+            x: x.floats, row_stride: inputs, segments: 1, segment_depth: inputs, segment_stride: 0,
+            panels: panels.elements.pointer, bias: bias.map { unsafe UnsafePointer($0.floats) },
+            residual: residual.map { unsafe UnsafePointer($0.floats) }, y: y.floats, rows: y.rowCount, outputs: outputs,
+            activation: activation.kernel, wide: weightType == .float32)
+    }
+
+    /// Cut up as the threads like it: the bits do not depend on it.
+    func multiply(_ product: ctti_product, panels: Int) {
+        let rows = unsafe product.rows
+        let panelBytes = unsafe product.segment_depth * 32 * weightType.byteCount
+        // Few rows are bound by the weights' bytes: chunks long enough to be streamed and short enough to be shared evenly.
+        // Many rows: blocks that stay in the second-level cache.
+        let rowBlock = min(rows, 112)
+        let rowBlocks = (rows + rowBlock - 1) / rowBlock
+        let wanted = max(1, (128 << 10) / panelBytes)
+        let panelBlock = wanted >= 4 ? wanted & ~3 : panels >= 32 * pool.threadCount ? 4 : wanted
+        let panelBlocks = (panels + panelBlock - 1) / panelBlock
+        let isa = isa
+        pool.forEach(rowBlocks * panelBlocks) { index in
+            let (row, panel) = (index / panelBlocks * rowBlock, index % panelBlocks * panelBlock)
+            unsafe withUnsafePointer(to: product) { product in
+                unsafe ctti_multiply(
+                    isa, product, row, min(rows, row + rowBlock), panel, min(panels, panel + panelBlock))
             }
         }
     }
-
-    /// Blocks of one entry's tokens and of outputs, whose sizes depend on the shapes of one entry only.
-    private func multiplyManyRows(_ call: ctti_linear, tokens: Int, _ dtype: DType) {
-        CPUBackend.useOneThreadInBLAS
-        let kernels = unsafe ctti_linear_kernels_for(isa).pointee
-        let (inputs, outputs) = unsafe (call.inputs, call.outputs)
-        let tokenBlock = min(tokens, 256)
-        let outputBlock = min(outputs, max(32, min(256, (128 << 10) / inputs & ~15)))
-        let tokenBlocks = (tokens + tokenBlock - 1) / tokenBlock
-        let outputBlocks = (outputs + outputBlock - 1) / outputBlock
-        let entries = unsafe call.rows / tokens
-        let widened = dtype == .float32 ? 16 : outputBlock * inputs
-        unsafe pool.forEach(entries * tokenBlocks * outputBlocks, scratch: widened) { index, scratch in
-            let (block, column) = (index / outputBlocks, index % outputBlocks * outputBlock)
-            let firstToken = block % tokenBlocks * tokenBlock
-            let first = block / tokenBlocks * tokens + firstToken
-            let rows = min(tokenBlock, tokens - firstToken)
-            let columns = min(outputBlock, outputs - column)
-            var weights: UnsafePointer<Float>
-            if dtype == .float32 {
-                unsafe weights = call.weight.assumingMemoryBound(to: Float.self) + column * inputs
-            } else {
-                unsafe ctti_float32_of_bfloat16(scratch, call.weight + column * inputs * 2, columns * inputs)
-                unsafe weights = UnsafePointer(scratch)
-            }
-            unsafe cblas_sgemm(
-                CblasRowMajor, CblasNoTrans, CblasTrans, blasint(rows), blasint(columns), blasint(inputs), 1,
-                call.x + first * inputs, blasint(inputs), weights, blasint(inputs), 0,
-                call.y + first * outputs + column, blasint(outputs))
-            unsafe withUnsafePointer(to: call) { call in
-                unsafe kernels.finish(call, first, first + rows, column, column + columns)
-            }
-        }
-    }
-
-    /// OpenBLAS's own threads would fight the pool's.
-    static let useOneThreadInBLAS: Void = openblas_set_num_threads(1)
 
     package func embed(_ ids: Tensor, _ table: Tensor) -> Tensor {
         precondition(table.shape.rank == 2, "a table \(table.shape)")

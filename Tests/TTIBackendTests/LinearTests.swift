@@ -42,7 +42,9 @@ import Testing
 
     @Test(arguments: instructionSets, [DType.float32, .bfloat16])
     func `products equal the reference's`(set: CPUBackend.InstructionSet, weightType: DType) throws {
-        let shapes = [(1, 1, 1), (1, 7, 5), (2, 33, 17), (3, 64, 40), (5, 100, 31), (8, 48, 16), (9, 129, 70), (70, 96, 301)]
+        let shapes = [
+            (1, 1, 1), (1, 7, 5), (2, 33, 17), (3, 64, 40), (5, 100, 31), (8, 48, 16), (9, 129, 70), (70, 96, 301),
+        ]
         for (index, (tokens, inputs, outputs)) in shapes.enumerated() {
             for activation in Activation.allCases {
                 let x = Self.noise([2, tokens, inputs], 1)
@@ -59,7 +61,9 @@ import Testing
 
     @Test(arguments: instructionSets, [DType.float32, .bfloat16])
     func `a batch equals its entries`(set: CPUBackend.InstructionSet, weightType: DType) throws {
-        for (tokens, inputs, outputs) in [(1, 200, 90), (1, 1024, 256), (3, 130, 50), (7, 64, 33), (8, 96, 64), (40, 70, 530)] {
+        for (tokens, inputs, outputs) in [
+            (1, 200, 90), (1, 1024, 256), (3, 130, 50), (7, 64, 33), (8, 96, 64), (40, 70, 530),
+        ] {
             let weight = Self.noise([outputs, inputs], 5)
             let x = Self.noise([19, tokens, inputs], 6)
             let values = x.floats()
@@ -108,7 +112,8 @@ import Testing
                     let got = try convolve(Self.backend(weightType, set))
                     let want = try convolve(ReferenceBackend(weightType: weightType))
                     #expect(
-                        Self.largestDifference(got, want) < 1e-4, "\(height)×\(width) \(inputs) to \(outputs) \(geometry)")
+                        Self.largestDifference(got, want) < 1e-4,
+                        "\(height)×\(width) \(inputs) to \(outputs) \(geometry)")
                 }
             }
         }
@@ -127,7 +132,8 @@ import Testing
                 func convolve(_ x: HostTensor) throws -> [Float] {
                     try backend.read(
                         backend.convolve(
-                            backend.upload(x), kernel, bias: nil, ConvolutionGeometry(padding: 1), activation: .identity,
+                            backend.upload(x), kernel, bias: nil, ConvolutionGeometry(padding: 1),
+                            activation: .identity,
                             adding: nil))
                 }
                 let whole = try convolve(x)
@@ -158,7 +164,8 @@ import Testing
         for weightType in [DType.float32, .bfloat16] {
             func run(_ backend: any Backend) throws -> [Float] {
                 let table = try backend.prepare(table: Self.noise([11, 37], 14))
-                return try backend.read(backend.embed(backend.upload(HostTensor([0, 10, 3, 3] as [Int32], [2, 2])), table))
+                return try backend.read(
+                    backend.embed(backend.upload(HostTensor([0, 10, 3, 3] as [Int32], [2, 2])), table))
             }
             #expect(try run(Self.backend(weightType, set)) == run(ReferenceBackend(weightType: weightType)))
         }

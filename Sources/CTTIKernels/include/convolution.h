@@ -4,21 +4,29 @@
 #include <stddef.h>
 
 #include "instruction_set.h"
+#include "linear.h"
 
 typedef struct {
     const float *image;  // [height, width, channels]
     size_t height, width, channels;
     size_t kernel_height, kernel_width;
-    size_t output_width;
-    size_t stride, top, left, upsampling;
-} ctti_patches;
+    size_t output_height, output_width;
+    size_t stride, top, left, bottom, right;
+    size_t upsampling;      // 2: every pixel stands for 2×2
+    // Weights [outputs, kernel_height, kernel_width, channels], packed, and what else a product of [output_height ·
+    // output_width, outputs] has; x, rows, and how a row's inputs lie are filled in.
+    ctti_product product;
+} ctti_convolution;
 
-// What output pixels first..<end (row-major) see: patches [end - first, kernel_height, kernel_width, channels], zeros
-// outside the image.
-void ctti_gather_patches(const ctti_patches *call, size_t first, size_t end, float *patches);
+// How many floats of scratch some rows of the result take; 0 when the image is read in place.
+size_t ctti_convolution_scratch(const ctti_convolution *call, size_t rows);
 
-// Each channel with its own kernel [kernel_height, kernel_width, channels], zero padding to the same size: rows
-// first..<end of the result.
+// Rows first_row..<end_row of the result, outputs of the panels first..<end.
+void ctti_convolve(
+    ctti_isa isa, const ctti_convolution *call, size_t first_row, size_t end_row, size_t first, size_t end,
+    float *scratch);
+
+// Each channel with its own kernel [kernel_height, kernel_width, channels], zero padding to the same size.
 typedef struct {
     const float *image;
     const float *weight;
@@ -27,8 +35,5 @@ typedef struct {
     size_t kernel_height, kernel_width;
 } ctti_depthwise;
 
-typedef struct {
-    void (*depthwise)(const ctti_depthwise *call, size_t first_row, size_t end_row);
-} ctti_convolution_kernels;
-
-const ctti_convolution_kernels *ctti_convolution_kernels_for(ctti_isa isa);
+// Rows first_row..<end_row of the result.
+void ctti_convolve_depthwise(ctti_isa isa, const ctti_depthwise *call, size_t first_row, size_t end_row);

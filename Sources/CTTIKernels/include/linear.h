@@ -1,7 +1,14 @@
-// Products of rows and weights: activation(x · weightᵀ + bias) + residual, for few rows, where the weights' bytes are the
-// bound. The work of more rows is OpenBLAS's; `finish` then does what is left.
+// Products of rows and packed weights: activation(x · weightᵀ + bias) + residual.
+//
+// Weights are packed in panels of 32 outputs, [panel][input][32], so that a product streams them in one piece and needs
+// no sum across lanes; what is left over is one more panel of 32, or of 16 when that is enough, filled up with zeros. In a
+// bfloat16 panel of 32, output i stands at place 2i and output 16 + i at place 2i + 1: one shift and one mask widen them.
+//
+// Every element is one chain of multiply-adds, bias first, then the inputs in ascending order, whatever is computed
+// beside it. So a row's bits depend neither on the number of rows nor on how the work is cut up.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,22 +25,30 @@ typedef enum {
 } ctti_activation;
 
 typedef struct {
-    const float *x;           // [rows, inputs]
-    const void *weight;       // [outputs, inputs], float32 or bfloat16
-    const float *bias;        // [outputs] or NULL
-    const float *residual;    // [rows, outputs] or NULL
-    float *y;                 // [rows, outputs]
-    size_t rows, inputs, outputs;
+    const float *x;            // [rows, inputs]; a row is `segments` runs of `segment_depth` inputs
+    size_t row_stride;         // floats from one row to the next
+    size_t segments;
+    size_t segment_depth;
+    size_t segment_stride;     // floats from one run to the next
+    const void *panels;        // packed weights
+    const float *bias;         // [outputs] or NULL
+    const float *residual;     // [rows, outputs] or NULL
+    float *y;                  // [rows, outputs]
+    size_t rows, outputs;
     ctti_activation activation;
-} ctti_linear;
+    bool wide;                 // weights are float32, not bfloat16
+} ctti_product;
 
-typedef struct {
-    // All rows, outputs first..<end. The weights are read once for every eight rows. The sums of a row have the same
-    // order whatever the number of rows and outputs.
-    void (*rows_float32)(const ctti_linear *call, size_t first, size_t end);
-    void (*rows_bfloat16)(const ctti_linear *call, size_t first, size_t end);
-    // y = activation(y + bias) + residual for rows first_row..<end_row, outputs first..<end.
-    void (*finish)(const ctti_linear *call, size_t first_row, size_t end_row, size_t first, size_t end);
-} ctti_linear_kernels;
+// How many panels there are.
+size_t ctti_panel_count(size_t outputs);
 
-const ctti_linear_kernels *ctti_linear_kernels_for(ctti_isa isa);
+// How many elements all panels have.
+size_t ctti_panel_elements(size_t outputs, size_t inputs);
+
+// Packs the panels first..<end of a matrix [outputs, inputs] of float32 or of bfloat16 (any alignment).
+void ctti_pack_float32(float *panels, const void *matrix, size_t outputs, size_t inputs, size_t first, size_t end);
+void ctti_pack_bfloat16(uint16_t *panels, const void *matrix, size_t outputs, size_t inputs, size_t first, size_t end);
+
+// The product's rows first_row..<end_row and panels first..<end.
+void ctti_multiply(
+    ctti_isa isa, const ctti_product *product, size_t first_row, size_t end_row, size_t first, size_t end);

@@ -1,0 +1,74 @@
+// Convolution as products, without patches. In [height, width, channels] what an output pixel sees is one run of
+// kernel_width · channels floats for each row of the kernel, and its right neighbour's runs begin stride · channels later:
+// so a row of output pixels is a product with constant strides, straight from the image. Only padding and upsampling need
+// a copy: of the few input rows that a block of output rows sees, bordered with zeros, small enough for the second-level
+// cache.
+//
+// Bound: multiply-adds.
+#include <string.h>
+
+#include "CTTIKernels.h"
+
+static bool is_in_place(const ctti_convolution *call) {
+    return call->upsampling == 1 && call->top + call->left + call->bottom + call->right == 0;
+}
+
+static size_t bordered_width(const ctti_convolution *call) {
+    return (call->output_width - 1) * call->stride + call->kernel_width;
+}
+
+size_t ctti_convolution_scratch(const ctti_convolution *call, size_t rows) {
+    if (is_in_place(call)) return 0;
+    return ((rows - 1) * call->stride + call->kernel_height) * bordered_width(call) * call->channels;
+}
+
+// Row `y` of the upsampled image, from column -left on.
+static void copy_row(const ctti_convolution *call, ptrdiff_t y, float *target) {
+    size_t channels = call->channels, factor = call->upsampling, width = bordered_width(call);
+    if (y < 0 || y >= (ptrdiff_t)(call->height * factor)) {
+        memset(target, 0, width * channels * sizeof(float));
+        return;
+    }
+    const float *source = call->image + (size_t)y / factor * call->width * channels;
+    size_t left = call->left < width ? call->left : width;
+    size_t inside = call->width * factor < width - left ? call->width * factor : width - left;
+    memset(target, 0, left * channels * sizeof(float));
+    target += left * channels;
+    if (factor == 1) {
+        memcpy(target, source, inside * channels * sizeof(float));
+    } else {
+        for (size_t x = 0; x < inside; x++) {
+            memcpy(target + x * channels, source + x / factor * channels, channels * sizeof(float));
+        }
+    }
+    memset(target + inside * channels, 0, (width - left - inside) * channels * sizeof(float));
+}
+
+void ctti_convolve(
+    ctti_isa isa, const ctti_convolution *call, size_t first_row, size_t end_row, size_t first, size_t end,
+    float *scratch) {
+    ctti_product product = call->product;
+    size_t width = call->width, pixels = call->output_width;
+    const float *rows = call->image + first_row * call->stride * width * call->channels;
+    if (!is_in_place(call)) {
+        width = bordered_width(call);
+        size_t count = (end_row - first_row - 1) * call->stride + call->kernel_height;
+        ptrdiff_t y = (ptrdiff_t)(first_row * call->stride) - (ptrdiff_t)call->top;
+        for (size_t row = 0; row < count; row++) {
+            copy_row(call, y + (ptrdiff_t)row, scratch + row * width * call->channels);
+        }
+        rows = scratch;
+    }
+    product.row_stride = call->stride * call->channels;
+    product.segments = call->kernel_height;
+    product.segment_depth = call->kernel_width * call->channels;
+    product.segment_stride = width * call->channels;
+    product.rows = pixels;
+    for (size_t row = first_row; row < end_row; row++) {
+        size_t place = row * pixels * product.outputs;
+        product.x = rows + (row - first_row) * call->stride * width * call->channels;
+        product.y = call->product.y + place;
+        product.residual = call->product.residual ? call->product.residual + place : NULL;
+        ctti_multiply(isa, &product, 0, pixels, first, end);
+    }
+}

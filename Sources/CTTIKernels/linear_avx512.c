@@ -1,0 +1,164 @@
+// Products in AVX-512.
+//
+// Few rows are bound by the bytes of the weights: one panel (or four side by side) streams past all rows. Many rows are
+// bound by multiply-adds: a tile of 14 rows and 32 outputs keeps 28 sums in registers and needs, for each input, two loads
+// of weights and 14 broadcasts for 28 multiply-adds.
+// Loops: panels (ctti_multiply), tiles of rows, segments and inputs.
+#if defined(__x86_64__)
+
+#include "linear_tiles.h"
+#include "math_avx512.h"
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#define INLINE static inline TARGET __attribute__((always_inline))
+
+// Bytes ahead of the weights being read; a second-level line is fetched while a few hundred multiply-adds run.
+enum { ahead = 2048 };
+
+INLINE __mmask16 mask_of(size_t count) {
+    return count >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << count) - 1);
+}
+
+// The 16 or 32 weights of one input.
+INLINE void load_weights(__m512 weights[2], const char *place, int vectors, bool wide) {
+    if (wide) {
+        for (int v = 0; v < vectors; v++) weights[v] = _mm512_loadu_ps((const float *)place + 16 * v);
+    } else if (vectors == 1) {
+        __m256i halves = _mm256_loadu_si256((const __m256i *)place);
+        weights[0] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+    } else {
+        __m512i pairs = _mm512_loadu_si512(place);
+        weights[0] = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+        weights[1] = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000u)));
+    }
+}
+
+INLINE void tile(
+    int rows, int vectors, bool wide, const ctti_product *product, const float *x, const void *panel, const float *bias,
+    float *y, size_t width) {
+    __mmask16 masks[2] = {mask_of(width), mask_of(width > 16 ? width - 16 : 0)};
+    __m512 sums[ctti_most_rows][2];
+    for (int v = 0; v < vectors; v++) {
+        __m512 start = bias ? _mm512_maskz_loadu_ps(masks[v], bias + 16 * v) : _mm512_setzero_ps();
+        for (int row = 0; row < rows; row++) sums[row][v] = start;
+    }
+    const char *place = panel;
+    size_t stride = product->row_stride, step = (size_t)vectors * (wide ? 64 : 32);
+    for (size_t segment = 0; segment < product->segments; segment++) {
+        const float *run = x + segment * product->segment_stride;
+        for (size_t k = 0; k < product->segment_depth; k++, run++, place += step) {
+            __m512 weights[2];
+            load_weights(weights, place, vectors, wide);
+            _mm_prefetch(place + ahead, _MM_HINT_T0);
+            if (step > 64) _mm_prefetch(place + ahead + 64, _MM_HINT_T0);
+#pragma clang loop unroll(full)
+            for (int row = 0; row < rows; row++) {
+                __m512 factor = _mm512_set1_ps(run[(size_t)row * stride]);
+                for (int v = 0; v < vectors; v++) sums[row][v] = _mm512_fmadd_ps(factor, weights[v], sums[row][v]);
+            }
+        }
+    }
+    for (int row = 0; row < rows; row++, y += product->outputs) {
+        for (int v = 0; v < vectors; v++) _mm512_mask_storeu_ps(y + 16 * v, masks[v], sums[row][v]);
+    }
+}
+
+INLINE void strip(
+    int rows, bool wide, const ctti_product *product, const float *x, const void *panels, const float *bias, float *y) {
+    __m512 sums[2][ctti_panels_at_once][2];
+    for (int panel = 0; panel < ctti_panels_at_once; panel++) {
+        for (int v = 0; v < 2; v++) {
+            __m512 start = bias ? _mm512_loadu_ps(bias + panel * ctti_panel_width + 16 * v) : _mm512_setzero_ps();
+            for (int row = 0; row < rows; row++) sums[row][panel][v] = start;
+        }
+    }
+    const char *place = panels;
+    size_t step = wide ? 128 : 64, panel_bytes = product->segments * product->segment_depth * step;
+    for (size_t segment = 0; segment < product->segments; segment++) {
+        const float *run = x + segment * product->segment_stride;
+        for (size_t k = 0; k < product->segment_depth; k++, run++, place += step) {
+#pragma clang loop unroll(full)
+            for (int panel = 0; panel < ctti_panels_at_once; panel++) {
+                __m512 weights[2];
+                const char *source = place + (size_t)panel * panel_bytes;
+                load_weights(weights, source, 2, wide);
+                _mm_prefetch(source + ahead, _MM_HINT_T0);
+                if (step > 64) _mm_prefetch(source + ahead + 64, _MM_HINT_T0);
+                for (int row = 0; row < rows; row++) {
+                    __m512 factor = _mm512_set1_ps(run[(size_t)row * product->row_stride]);
+                    for (int v = 0; v < 2; v++) {
+                        sums[row][panel][v] = _mm512_fmadd_ps(factor, weights[v], sums[row][panel][v]);
+                    }
+                }
+            }
+        }
+    }
+    for (int row = 0; row < rows; row++, y += product->outputs) {
+        for (int panel = 0; panel < ctti_panels_at_once; panel++) {
+            _mm512_storeu_ps(y + panel * ctti_panel_width, sums[row][panel][0]);
+            _mm512_storeu_ps(y + panel * ctti_panel_width + 16, sums[row][panel][1]);
+        }
+    }
+}
+
+#define TILE(name, rows, vectors, wide)                                                                             \
+    TARGET static void name##_##rows(                                                                               \
+        const ctti_product *product, const float *x, const void *panel, const float *bias, float *y, size_t width) { \
+        tile(rows, vectors, wide, product, x, panel, bias, y, width);                                               \
+    }
+#define TILES(name, vectors, wide)                                                                              \
+    TILE(name, 1, vectors, wide) TILE(name, 2, vectors, wide) TILE(name, 3, vectors, wide)                      \
+    TILE(name, 4, vectors, wide) TILE(name, 5, vectors, wide) TILE(name, 6, vectors, wide)                      \
+    TILE(name, 7, vectors, wide) TILE(name, 8, vectors, wide) TILE(name, 9, vectors, wide)                      \
+    TILE(name, 10, vectors, wide) TILE(name, 11, vectors, wide) TILE(name, 12, vectors, wide)                   \
+    TILE(name, 13, vectors, wide) TILE(name, 14, vectors, wide)
+#define TABLE(name)                                                                                             \
+    {NULL, name##_1, name##_2, name##_3, name##_4, name##_5, name##_6, name##_7, name##_8, name##_9, name##_10, \
+     name##_11, name##_12, name##_13, name##_14}
+#define STRIP(name, rows, wide)                                                                                   \
+    TARGET static void name(                                                                                      \
+        const ctti_product *product, const float *x, const void *panels, const float *bias, float *y) {           \
+        strip(rows, wide, product, x, panels, bias, y);                                                           \
+    }
+
+TILES(half_narrow, 1, false)
+TILES(half_wide, 2, false)
+TILES(float_narrow, 1, true)
+TILES(float_wide, 2, true)
+STRIP(half_strip_1, 1, false)
+STRIP(half_strip_2, 2, false)
+STRIP(float_strip_1, 1, true)
+STRIP(float_strip_2, 2, true)
+
+INLINE __m512 activate(__m512 x, ctti_activation activation) {
+    switch (activation) {
+    case CTTI_RELU: return _mm512_max_ps(_mm512_setzero_ps(), x);
+    case CTTI_GELU: return ctti_gelu_avx512(x);
+    case CTTI_GELU_TANH: return ctti_gelu_tanh_avx512(x);
+    case CTTI_QUICK_GELU: return ctti_quick_gelu_avx512(x);
+    case CTTI_SILU: return ctti_silu_avx512(x);
+    default: return x;
+    }
+}
+
+TARGET static void finish(
+    float *y, const float *residual, size_t stride, size_t rows, size_t width, ctti_activation activation) {
+    for (size_t row = 0; row < rows; row++) {
+        for (size_t i = 0; i < width; i += 16) {
+            __mmask16 mask = mask_of(width - i);
+            float *place = y + row * stride + i;
+            __m512 value = activate(_mm512_maskz_loadu_ps(mask, place), activation);
+            if (residual) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, residual + row * stride + i));
+            _mm512_mask_storeu_ps(place, mask, value);
+        }
+    }
+}
+
+const ctti_linear_kernels ctti_linear_avx512 = {
+    .most_rows = ctti_most_rows,
+    .tiles = {{TABLE(half_narrow), TABLE(half_wide)}, {TABLE(float_narrow), TABLE(float_wide)}},
+    .strips = {{NULL, half_strip_1, half_strip_2}, {NULL, float_strip_1, float_strip_2}},
+    .finish = finish,
+};
+
+#endif

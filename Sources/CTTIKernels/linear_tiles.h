@@ -1,0 +1,29 @@
+// What a product needs of an instruction set.
+#pragma once
+
+#include "CTTIKernels.h"
+
+// The sums of some rows (as many as the function's place in its table says) and one panel: y = bias + x · panelᵀ, stored for
+// `width` outputs.
+typedef void (*ctti_tile)(
+    const ctti_product *product, const float *x, const void *panel, const float *bias, float *y, size_t width);
+
+enum { ctti_panel_width = 32, ctti_most_rows = 14, ctti_panels_at_once = 4 };
+
+// The same for few rows and `ctti_panels_at_once` panels of 32: enough independent chains to fill the pipeline.
+typedef void (*ctti_strip)(
+    const ctti_product *product, const float *x, const void *panels, const float *bias, float *y);
+
+typedef struct {
+    size_t most_rows;                                // the largest tile
+    ctti_tile tiles[2][2][ctti_most_rows + 1];       // [float32?][panel of 32?][rows]
+    ctti_strip strips[2][3];                         // [float32?][rows]; NULL: none
+    void (*finish)(
+        float *y, const float *residual, size_t stride, size_t rows, size_t width, ctti_activation activation);
+} ctti_linear_kernels;
+
+extern const ctti_linear_kernels ctti_linear_portable;
+#if defined(__x86_64__)
+extern const ctti_linear_kernels ctti_linear_avx2;
+extern const ctti_linear_kernels ctti_linear_avx512;
+#endif
