@@ -11,12 +11,13 @@ struct BytePairFiles {
     /// has pieces that end words; else GPT-2's byte-level one, with BART's `<s>` and `</s>` where the vocabulary has them.
     func tokenizer(_ configuration: TokenizerConfiguration) throws(FormatError) -> PipelineTokenizer {
         let pieces = try pieces(configuration)
-        let isCLIP = configuration.isCLIP || (configuration.className.isEmpty && pieces.id(of: Array("!</w>".utf8)) != nil)
+        let isCLIP =
+            configuration.isCLIP || (configuration.className.isEmpty && pieces.id(of: Array("!</w>".utf8)) != nil)
         var builder = MergeBuilder(pieces: pieces, expectedCount: pieces.count, file: mergesFile)
         try readMerges(into: &builder)
         return isCLIP
-            ? try clip(pieces, builder.mergeFromPair, configuration)
-            : try byteLevel(pieces, builder.mergeFromPair, configuration)
+            ? try clip(pieces, builder.merges, configuration)
+            : try byteLevel(pieces, builder.merges, configuration)
     }
 
     private func pieces(_ configuration: TokenizerConfiguration) throws(FormatError) -> PieceTable {
@@ -43,11 +44,13 @@ struct BytePairFiles {
             lineNumber += 1
             if line.last == UInt8(ascii: "\r") { line = line.dropLast() }
             if line.isEmpty || line.starts(with: "#version".utf8) { continue }
-            guard let space = line.firstIndex(of: UInt8(ascii: " ")), space > line.startIndex, space + 1 < line.endIndex,
+            guard let space = line.firstIndex(of: UInt8(ascii: " ")), space > line.startIndex,
+                space + 1 < line.endIndex,
                 !line[(space + 1)...].contains(UInt8(ascii: " "))
             else {
                 throw FormatError(
-                    .invalid, "tokenizer.merges", "line \(lineNumber) of the merges is not two pieces with a space between",
+                    .invalid, "tokenizer.merges",
+                    "line \(lineNumber) of the merges is not two pieces with a space between",
                     at: mergesFile)
             }
             try builder.add(line[..<space], line[(space + 1)...])
@@ -55,13 +58,13 @@ struct BytePairFiles {
     }
 
     private func clip(
-        _ pieces: PieceTable, _ merges: [UInt64: BytePairModel.Merge], _ configuration: TokenizerConfiguration
+        _ pieces: PieceTable, _ merges: MergeTable, _ configuration: TokenizerConfiguration
     ) throws(FormatError) -> PipelineTokenizer {
         var configuration = configuration
-        configuration.beginToken = configuration.beginToken ?? "<|startoftext|>"
-        configuration.endToken = configuration.endToken ?? "<|endoftext|>"
-        configuration.unknownToken = configuration.unknownToken ?? "<|endoftext|>"
-        configuration.paddingToken = configuration.paddingToken ?? "<|endoftext|>"
+        configuration.beginToken = configuration.beginToken ?? .init(special: "<|startoftext|>")
+        configuration.endToken = configuration.endToken ?? .init(special: "<|endoftext|>")
+        configuration.unknownToken = configuration.unknownToken ?? .init(special: "<|endoftext|>")
+        configuration.paddingToken = configuration.paddingToken ?? .init(special: "<|endoftext|>")
         let special = SpecialTokens(configuration, pieces: pieces, added: [], file: vocabularyFile)
         let begin = try special.id(of: configuration.beginToken, "bos_token")
         let end = try special.id(of: configuration.endToken, "eos_token")
@@ -73,7 +76,7 @@ struct BytePairFiles {
                 .byteLevel(addsPrefixSpace: false, cuts: true),
             ]),
             model: BytePairModel(
-                pieces: pieces, mergeFromPair: merges,
+                pieces: pieces, merges: merges,
                 options: .init(unknownId: unknown, endOfWordSuffix: Array("</w>".utf8))),
             addedTokens: try special.tokens(),
             spelling: .byteLevel(endOfWord: "</w>"),
@@ -83,24 +86,24 @@ struct BytePairFiles {
     }
 
     private func byteLevel(
-        _ pieces: PieceTable, _ merges: [UInt64: BytePairModel.Merge], _ configuration: TokenizerConfiguration
+        _ pieces: PieceTable, _ merges: MergeTable, _ configuration: TokenizerConfiguration
     ) throws(FormatError) -> PipelineTokenizer {
         var configuration = configuration
         func has(_ piece: String) -> Bool { pieces.id(of: Array(piece.utf8)) != nil }
         let isGPT2 = configuration.className.hasPrefix("GPT2")
         let isBART = !isGPT2 && has("<s>") && has("</s>")
         if isBART {
-            configuration.beginToken = configuration.beginToken ?? "<s>"
-            configuration.endToken = configuration.endToken ?? "</s>"
-            configuration.separatorToken = configuration.separatorToken ?? "</s>"
-            configuration.classToken = configuration.classToken ?? "<s>"
-            if has("<unk>") { configuration.unknownToken = configuration.unknownToken ?? "<unk>" }
-            if has("<pad>") { configuration.paddingToken = configuration.paddingToken ?? "<pad>" }
-            if has("<mask>") { configuration.maskToken = configuration.maskToken ?? "<mask>" }
+            configuration.beginToken = configuration.beginToken ?? .init(special: "<s>")
+            configuration.endToken = configuration.endToken ?? .init(special: "</s>")
+            configuration.separatorToken = configuration.separatorToken ?? .init(special: "</s>")
+            configuration.classToken = configuration.classToken ?? .init(special: "<s>")
+            if has("<unk>") { configuration.unknownToken = configuration.unknownToken ?? .init(special: "<unk>") }
+            if has("<pad>") { configuration.paddingToken = configuration.paddingToken ?? .init(special: "<pad>") }
+            if has("<mask>") { configuration.maskToken = configuration.maskToken ?? .init(special: "<mask>") }
         } else if has("<|endoftext|>") {
-            configuration.beginToken = configuration.beginToken ?? "<|endoftext|>"
-            configuration.endToken = configuration.endToken ?? "<|endoftext|>"
-            configuration.unknownToken = configuration.unknownToken ?? "<|endoftext|>"
+            configuration.beginToken = configuration.beginToken ?? .init(special: "<|endoftext|>")
+            configuration.endToken = configuration.endToken ?? .init(special: "<|endoftext|>")
+            configuration.unknownToken = configuration.unknownToken ?? .init(special: "<|endoftext|>")
         }
         let special = SpecialTokens(configuration, pieces: pieces, added: [], file: vocabularyFile)
         let end = try configuration.endToken.map { token throws(FormatError) in try special.id(of: token, "eos_token") }
@@ -114,7 +117,7 @@ struct BytePairFiles {
         return PipelineTokenizer(
             normalizer: nil,
             preTokenizer: .byteLevel(addsPrefixSpace: configuration.addsPrefixSpace, cuts: true),
-            model: BytePairModel(pieces: pieces, mergeFromPair: merges, options: .init()),
+            model: BytePairModel(pieces: pieces, merges: merges, options: .init()),
             addedTokens: try special.tokens(),
             spelling: .byteLevel(endOfWord: ""),
             specialIds: specialIds,

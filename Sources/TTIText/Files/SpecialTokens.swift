@@ -25,11 +25,12 @@ struct SpecialTokens {
     }
 
     /// The id of a token; throws `tokenizer.special` when there is no token or no such piece.
-    func id(of token: String?, _ name: String) throws(FormatError) -> Int {
-        guard let token, let id = find(token) else {
+    func id(of token: AddedTokens.Token?, _ name: String) throws(FormatError) -> Int {
+        guard let token, let id = find(token.content) else {
             throw FormatError(
                 .invalid, "tokenizer.special",
-                "the \(name) \(token.map { quoted($0) } ?? "is missing, which") is not in the vocabulary", at: file)
+                "the \(name) \(token.map { quoted($0.content) } ?? "is missing, which") is not in the vocabulary",
+                at: file)
         }
         return id
     }
@@ -51,7 +52,8 @@ struct SpecialTokens {
             if let other = contentFromId.updateValue(content, forKey: token.id) {
                 throw FormatError(
                     .invalid, "tokenizer.added",
-                    "the added tokens \(quoted(other.string)) and \(quoted(token.content)) have one id, \(token.id)", at: file)
+                    "the added tokens \(quoted(other.string)) and \(quoted(token.content)) have one id, \(token.id)",
+                    at: file)
             }
             if let id = pieces.id(of: content.bytes), id != token.id {
                 throw FormatError(
@@ -59,7 +61,9 @@ struct SpecialTokens {
                     "the added token \(quoted(token.content)) has the id \(token.id), but in the vocabulary it is \(id)",
                     at: file)
             }
-            if token.id < pieces.count, !pieces.bytes(of: token.id).isEmpty, !pieces.bytes(of: token.id).elementsEqual(content.utf8) {
+            if token.id < pieces.count, !pieces.bytes(of: token.id).isEmpty,
+                !pieces.bytes(of: token.id).elementsEqual(content.utf8)
+            {
                 throw FormatError(
                     .invalid, "tokenizer.added",
                     "the added token \(quoted(token.content)) has the id \(token.id), which is another piece", at: file)
@@ -68,8 +72,10 @@ struct SpecialTokens {
         }
         for token in added { try add(token) }
         for token in configuration.addedTokens { try add(token) }
-        for name in configuration.namedTokens {
-            if let id = find(name) { try add(AddedTokens.Token(special: name, id: id)) }
+        for var token in configuration.namedTokens {
+            guard let id = find(token.content) else { continue }
+            token.id = id
+            try add(token)
         }
         try checkDense(tokens)
         return tokens
@@ -81,7 +87,8 @@ struct SpecialTokens {
         for id in tokens.map(\.id).sorted() where id >= pieces.count {
             guard id == expected else {
                 throw FormatError(
-                    .invalid, "tokenizer.added", "an added token has the id \(id), but no token has \(expected)", at: file)
+                    .invalid, "tokenizer.added", "an added token has the id \(id), but no token has \(expected)",
+                    at: file)
             }
             expected += 1
         }

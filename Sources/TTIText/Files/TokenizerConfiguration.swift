@@ -4,13 +4,13 @@ internal import TTIFormats
 struct TokenizerConfiguration: Sendable {
     /// `CLIPTokenizer`, with `Fast` at its end in older files; empty when nothing says it.
     var className = ""
-    var beginToken: String?
-    var endToken: String?
-    var unknownToken: String?
-    var separatorToken: String?
-    var paddingToken: String?
-    var classToken: String?
-    var maskToken: String?
+    var beginToken: AddedTokens.Token?
+    var endToken: AddedTokens.Token?
+    var unknownToken: AddedTokens.Token?
+    var separatorToken: AddedTokens.Token?
+    var paddingToken: AddedTokens.Token?
+    var classToken: AddedTokens.Token?
+    var maskToken: AddedTokens.Token?
     /// Nil where the file gives none, or the 10³⁰ that stands for none.
     var maximumLength: Int?
     var addsPrefixSpace = false
@@ -25,7 +25,7 @@ struct TokenizerConfiguration: Sendable {
     var isCLIP: Bool { className.hasPrefix("CLIPTokenizer") }
 
     /// The special tokens with names, in the order in which transformers adds them.
-    var namedTokens: [String] {
+    var namedTokens: [AddedTokens.Token] {
         [beginToken, endToken, unknownToken, separatorToken, paddingToken, classToken, maskToken].compactMap { $0 }
     }
 
@@ -63,7 +63,9 @@ struct TokenizerConfiguration: Sendable {
             addsPrefixSpace = flag
         }
         if let value = json["model_max_length"], !value.isNull {
-            guard let length = value.number, length >= 1 else { throw invalid("has model_max_length \(value.kindName)") }
+            guard let length = value.number, length >= 1 else {
+                throw invalid("has model_max_length \(value.kindName)")
+            }
             maximumLength = length < 1e9 ? Int(length) : nil
         }
         if let value = json["extra_ids"], !value.isNull {
@@ -83,19 +85,20 @@ struct TokenizerConfiguration: Sendable {
         }
     }
 
-    /// A token is a string, or an object with the string in `content`.
-    private func token(_ key: String, in json: JSON) throws(FormatError) -> String? {
+    /// A token is a string, or an object with the string in `content`. Its id is not known yet.
+    private func token(_ key: String, in json: JSON) throws(FormatError) -> AddedTokens.Token? {
         guard let value = json[key], !value.isNull else { return nil }
-        guard let text = value.string ?? value["content"]?.string, !text.isEmpty else {
-            throw invalid("has \(key) \(value.kindName), where a token is needed")
-        }
-        return text
+        if let text = value.string, !text.isEmpty { return AddedTokens.Token(special: text) }
+        guard value.object != nil else { throw invalid("has \(key) \(value.kindName), where a token is needed") }
+        var token = try AddedTokens.Token(value, id: -1, file: file)
+        token.isSpecial = true
+        return token
     }
 }
 
 extension AddedTokens.Token {
-    /// A token that is special because the configuration names it.
-    init(special content: String, id: Int) {
+    /// A token that is special because the configuration names it. An id of -1 is still to be looked up.
+    init(special content: String, id: Int = -1) {
         self.init(
             id: id, content: content, isSpecial: true, isSingleWord: false, stripsLeft: false, stripsRight: false,
             isNormalized: false)
@@ -113,7 +116,8 @@ extension AddedTokens.Token {
         }
         guard let content = json["content"]?.string, !content.isEmpty, content.utf8.count <= TokenizerLimits.pieceLength
         else {
-            throw FormatError(.invalid, "tokenizer.added", "the added token \(id) has no content that could be a token", at: file)
+            throw FormatError(
+                .invalid, "tokenizer.added", "the added token \(id) has no content that could be a token", at: file)
         }
         let isSpecial = try flag("special", default: false)
         self.init(

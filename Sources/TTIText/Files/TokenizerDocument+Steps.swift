@@ -14,19 +14,25 @@ extension TokenizerDocument {
         case "Nmt": return .translationCleaning
         case "Strip":
             return .strip(
-                left: try flag("strip_left", of: json, default: true), right: try flag("strip_right", of: json, default: true))
+                left: try flag("strip_left", of: json, default: true),
+                right: try flag("strip_right", of: json, default: true))
         case "Prepend":
-            guard let prefix = json["prepend"]?.string else { throw invalid("normalizer", "Prepend has nothing to prepend") }
+            guard let prefix = json["prepend"]?.string else {
+                throw invalid("normalizer", "Prepend has nothing to prepend")
+            }
             return .prepend(Array(prefix.unicodeScalars))
         case "Replace": return try replacement(json)
         case "Precompiled":
             guard let text = json["precompiled_charsmap"], !text.isNull else { return nil }
             guard let blob = text.string.flatMap(base64) else {
-                throw FormatError(.invalid, "tokenizer.charsmap", "the precompiled character map is not base64", at: file)
+                throw FormatError(
+                    .invalid, "tokenizer.charsmap", "the precompiled character map is not base64", at: file)
             }
             return .charsmap(try PrecompiledCharsmap(blob[...], file: file))
         case "Sequence":
-            guard let list = json["normalizers"]?.array else { throw invalid("normalizer", "Sequence has no normalizers") }
+            guard let list = json["normalizers"]?.array else {
+                throw invalid("normalizer", "Sequence has no normalizers")
+            }
             var steps: [Normalizer] = []
             for step in list { if let step = try normalizer(step) { steps.append(step) } }
             return .sequence(steps)
@@ -105,19 +111,23 @@ extension TokenizerDocument {
         if json.isNull { return ([], []) }
         func checked(_ id: JSON?) throws(FormatError) -> Int {
             guard let id = id?.integer, id >= 0, id < count else {
-                throw invalid("post_processor", "has a token with the id \(id?.kindName ?? "of nothing"), of \(count) there are")
+                throw invalid(
+                    "post_processor", "has a token with the id \(id?.kindName ?? "of nothing"), of \(count) there are")
             }
             return id
         }
         switch json["type"]?.string {
         case "ByteLevel": return ([], [])
         case "RobertaProcessing", "BertProcessing":
-            guard let before = json["cls"]?.array, let after = json["sep"]?.array, before.count == 2, after.count == 2 else {
+            guard let before = json["cls"]?.array, let after = json["sep"]?.array, before.count == 2, after.count == 2
+            else {
                 throw invalid("post_processor", "has no cls and sep of a token and an id each")
             }
             return ([try checked(before[1])], [try checked(after[1])])
         case "TemplateProcessing":
-            guard let template = json["single"]?.array else { throw invalid("post_processor", "has no template for one text") }
+            guard let template = json["single"]?.array else {
+                throw invalid("post_processor", "has no template for one text")
+            }
             var around: (before: [Int], after: [Int]) = ([], [])
             var textCount = 0
             for element in template {
@@ -129,13 +139,21 @@ extension TokenizerDocument {
                     let token = json["special_tokens"]?.object?[name], let ids = token["ids"]?.array
                 else { throw invalid("post_processor", "names a special token that it does not define") }
                 for id in ids {
-                    if textCount == 0 { around.before.append(try checked(id)) } else { around.after.append(try checked(id)) }
+                    if textCount == 0 {
+                        around.before.append(try checked(id))
+                    } else {
+                        around.after.append(try checked(id))
+                    }
                 }
             }
-            guard textCount == 1 else { throw invalid("post_processor", "has a template with \(textCount) texts, not one") }
+            guard textCount == 1 else {
+                throw invalid("post_processor", "has a template with \(textCount) texts, not one")
+            }
             return around
         case "Sequence":
-            guard let list = json["processors"]?.array else { throw invalid("post_processor", "Sequence has no processors") }
+            guard let list = json["processors"]?.array else {
+                throw invalid("post_processor", "Sequence has no processors")
+            }
             var around: (before: [Int], after: [Int]) = ([], [])
             for step in list {
                 let ids = try specialIds(step, count: count)

@@ -11,7 +11,9 @@ struct TokenizerDocument {
     init(_ bytes: [UInt8], file: String) throws(FormatError) {
         self.file = file
         json = try JSON(bytes, file: file)
-        guard json.object != nil else { throw invalid("tokenizer.json", "is \(json.kindName), where an object is needed") }
+        guard json.object != nil else {
+            throw invalid("tokenizer.json", "is \(json.kindName), where an object is needed")
+        }
     }
 
     func invalid(_ step: String, _ what: String) -> FormatError {
@@ -33,7 +35,9 @@ struct TokenizerDocument {
         let around = try specialIds(json["post_processor"] ?? .null, count: count)
         let end = try configuration.endToken.map { token throws(FormatError) in try special.id(of: token, "eos_token") }
         var padding = json["padding"]?["pad_id"]?.integer
-        if let id = padding, id < 0 || id >= count { throw invalid("padding", "has the pad_id \(id), of \(count) there are") }
+        if let id = padding, id < 0 || id >= count {
+            throw invalid("padding", "has the pad_id \(id), of \(count) there are")
+        }
         if configuration.paddingToken != nil || padding == nil {
             let pad = tokens.first { $0.content == "<pad>" }?.id
             padding = try special.paddingId(otherwise: pad ?? end ?? around.after.last)
@@ -42,12 +46,15 @@ struct TokenizerDocument {
             normalizer: normalizer, preTokenizer: preTokenizer, model: model, addedTokens: tokens,
             spelling: try spelling(model: modelJSON), specialIds: around, paddingId: padding ?? 0,
             endOfTextId: end ?? around.after.last,
-            maximumLength: configuration.maximumLength ?? json["truncation"]?["max_length"]?.integer.flatMap { $0 > 0 ? $0 : nil })
+            maximumLength: configuration.maximumLength
+                ?? json["truncation"]?["max_length"]?.integer.flatMap { $0 > 0 ? $0 : nil })
     }
 
     private func addedTokens() throws(FormatError) -> [AddedTokens.Token] {
         guard let value = json["added_tokens"], !value.isNull else { return [] }
-        guard let list = value.array else { throw invalid("added", "tokens are \(value.kindName), where a list is needed") }
+        guard let list = value.array else {
+            throw invalid("added", "tokens are \(value.kindName), where a list is needed")
+        }
         var tokens: [AddedTokens.Token] = []
         for entry in list {
             guard let id = entry["id"]?.integer, id >= 0, id < TokenizerLimits.vocabularySize else {
@@ -109,7 +116,7 @@ struct TokenizerDocument {
                 throw invalid("model", "has a merge that is not two pieces: \(merge.kindName)")
             }
         }
-        return BytePairModel(pieces: pieces, mergeFromPair: mergeBuilder.mergeFromPair, options: options)
+        return BytePairModel(pieces: pieces, merges: mergeBuilder.merges, options: options)
     }
 
     private func unigramModel(_ model: JSON, _ added: [AddedTokens.Token]) throws(FormatError) -> UnigramModel {
@@ -120,12 +127,14 @@ struct TokenizerDocument {
             throw invalid("model", "has \(vocabulary.count) pieces; \(TokenizerLimits.vocabularySize) are allowed")
         }
         guard let unknown = model["unk_id"]?.integer, vocabulary.indices.contains(unknown) else {
-            throw invalid("model", "has the unk_id \(model["unk_id"]?.kindName ?? "of nothing"), which is not a piece's")
+            throw invalid(
+                "model", "has the unk_id \(model["unk_id"]?.kindName ?? "of nothing"), which is not a piece's")
         }
         var pieces = PieceTable(expectedCount: vocabulary.count)
         var scores: [Double] = []
         for (id, entry) in vocabulary.enumerated() {
-            guard let pair = entry.array, pair.count == 2, let piece = pair[0].byteString, let score = pair[1].number
+            guard let pair = entry.array, pair.count == 2, let piece = pair[0].byteString,
+                case .numeral(let numeral) = pair[1], let score = approximateDouble(numeral)
             else { throw invalid("model", "has no piece and finite score at \(id)") }
             guard !piece.isEmpty, piece.utf8.count <= TokenizerLimits.pieceLength else {
                 throw invalid("model", "has a piece of \(piece.utf8.count) bytes at \(id)")

@@ -9,7 +9,9 @@ package struct TokenizerFiles: Sendable {
     package let folder: String
     private var contents: [String: [UInt8]]
 
-    private static let modelNames = ["spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "sentencepiece.model"]
+    private static let modelNames = [
+        "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "sentencepiece.model",
+    ]
     private static let names =
         ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"] + modelNames
 
@@ -18,17 +20,12 @@ package struct TokenizerFiles: Sendable {
         self.folder = folder
     }
 
-    /// Reads those files of a folder that a tokenizer can have. Throws what reading throws, and `missingPath` when the
-    /// folder is not there.
-    package init(folder: String) throws(FormatError) {
-        self.folder = folder
+    /// Reads those files of a folder that a tokenizer can have. Throws what reading throws.
+    package init(_ folder: CheckpointFolder) throws(FormatError) {
+        self.folder = folder.path
         contents = [:]
-        let present = folderContents(folder)
-        if present.isEmpty, FileStatus(path: folder)?.kind != .folder {
-            throw FormatError(.missingPath, "tokenizer.missing", "there is no folder \(quoted(folder))")
-        }
-        for name in Self.names where present.contains(name) {
-            contents[name] = try readFile(joinPath(folder, name), limit: TokenizerLimits.fileSize)
+        for name in Self.names where folder.contains(name) {
+            contents[name] = try folder.read(name, limit: TokenizerLimits.fileSize)
         }
     }
 
@@ -53,7 +50,8 @@ package struct TokenizerFiles: Sendable {
                     try: "copy the whole tokenizer folder of the checkpoint")
             }
             return try BytePairFiles(
-                vocabulary: vocabulary, vocabularyFile: path("vocab.json"), merges: merges, mergesFile: path("merges.txt")
+                vocabulary: vocabulary, vocabularyFile: path("vocab.json"), merges: merges,
+                mergesFile: path("merges.txt")
             ).tokenizer(configuration)
         }
         if let name = modelName, let bytes = contents[name] {
@@ -68,6 +66,6 @@ package struct TokenizerFiles: Sendable {
 }
 
 /// The tokenizer of a folder.
-package func loadTokenizer(folder: String) throws(FormatError) -> any Tokenizer {
-    try TokenizerFiles(folder: folder).tokenizer()
+package func loadTokenizer(_ folder: CheckpointFolder) throws(FormatError) -> any Tokenizer {
+    try TokenizerFiles(folder).tokenizer()
 }

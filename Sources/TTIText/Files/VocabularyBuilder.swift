@@ -19,7 +19,8 @@ struct VocabularyBuilder {
                     + "not a whole number below \(TokenizerLimits.vocabularySize)")
         }
         guard piece.utf8.count <= TokenizerLimits.pieceLength else {
-            throw invalid("the piece with id \(id) has \(piece.utf8.count) bytes; \(TokenizerLimits.pieceLength) are allowed")
+            throw invalid(
+                "the piece with id \(id) has \(piece.utf8.count) bytes; \(TokenizerLimits.pieceLength) are allowed")
         }
         entries.append((piece.bytes, id))
     }
@@ -50,7 +51,9 @@ struct VocabularyBuilder {
                 continue
             }
             guard table.append(entries[indexFromId[id]].piece) != nil else {
-                throw invalid("two pieces are \(quoted(String(decoding: entries[indexFromId[id]].piece, as: UTF8.self), limit: 40))")
+                throw invalid(
+                    "two pieces are \(quoted(String(decoding: entries[indexFromId[id]].piece, as: UTF8.self), limit: 40))"
+                )
             }
         }
         return table
@@ -63,7 +66,7 @@ struct MergeBuilder {
     private let continuingPrefix: Int
     private let file: String
     private var merged: [UInt8] = []
-    private(set) var mergeFromPair: [UInt64: BytePairModel.Merge] = [:]
+    private(set) var merges: MergeTable
     private var rank = 0
 
     /// - Parameter continuingPrefix: how many bytes the right piece loses when it is joined.
@@ -71,7 +74,7 @@ struct MergeBuilder {
         self.pieces = pieces
         self.continuingPrefix = continuingPrefix
         self.file = file
-        mergeFromPair.reserveCapacity(min(expectedCount, TokenizerLimits.vocabularySize))
+        merges = MergeTable(expectedCount: min(expectedCount, TokenizerLimits.vocabularySize))
     }
 
     mutating func add(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) throws(FormatError) {
@@ -86,14 +89,15 @@ struct MergeBuilder {
         merged.append(contentsOf: left)
         merged.append(contentsOf: right.dropFirst(continuingPrefix))
         guard let id = pieces.id(of: merged) else { throw unknown(merged[...]) }
-        mergeFromPair[BytePairModel.pair(leftId, rightId)] = BytePairModel.Merge(rank: rank, id: id)
+        merges.set(leftId, rightId, MergeTable.Merge(rank: rank, id: id))
         rank += 1
     }
 
     private func unknown(_ piece: ArraySlice<UInt8>) -> FormatError {
         let text = quoted(String(decoding: piece, as: UTF8.self), limit: 40)
         return FormatError(
-            .invalid, "tokenizer.merges", "merge \(rank + 1) needs the piece \(text), which the vocabulary does not have",
+            .invalid, "tokenizer.merges",
+            "merge \(rank + 1) needs the piece \(text), which the vocabulary does not have",
             at: file)
     }
 }

@@ -3,11 +3,6 @@
 /// A word starts as its characters; as long as any adjacent pair is in the table, the pair of the lowest rank, leftmost
 /// first, becomes one piece. A heap of candidates makes that n log n for a word of n characters, however long.
 struct BytePairModel: SubwordModel {
-    struct Merge: Sendable {
-        var rank: Int
-        var id: Int
-    }
-
     /// What the model's file says besides the vocabulary and the merges.
     struct Options: Sendable {
         var unknownId: Int?
@@ -23,17 +18,25 @@ struct BytePairModel: SubwordModel {
     }
 
     let pieces: PieceTable
-    private let mergeFromPair: [UInt64: Merge]
+    private let merges: MergeTable
     private let options: Options
+    /// The ids of characters below U+0144, where a byte-level alphabet ends: within a word, and at its end; -1 for none.
+    private let idFromCharacter: [Int32]
+    private let idFromLastCharacter: [Int32]
 
-    /// Traps when an id is not in `pieces`.
-    init(pieces: PieceTable, mergeFromPair: [UInt64: Merge], options: Options) {
+    init(pieces: PieceTable, merges: MergeTable, options: Options) {
         self.pieces = pieces
-        self.mergeFromPair = mergeFromPair
+        self.merges = merges
         self.options = options
+        func ids(suffix: [UInt8]) -> [Int32] {
+            (0..<0x144).map { value in
+                Unicode.Scalar(value as UInt32).map { Array(String($0).utf8) }
+                    .flatMap { pieces.id(of: $0 + suffix) }.map(Int32.init) ?? -1
+            }
+        }
+        idFromCharacter = ids(suffix: [])
+        idFromLastCharacter = options.endOfWordSuffix.isEmpty ? idFromCharacter : ids(suffix: options.endOfWordSuffix)
     }
-
-    static func pair(_ left: Int, _ right: Int) -> UInt64 { UInt64(left) << 32 | UInt64(right) }
 
     func appendIds(of text: [UInt8], to ids: inout [Int]) {
         if options.ignoresMerges, let whole = pieces.id(of: text) {
@@ -41,7 +44,7 @@ struct BytePairModel: SubwordModel {
             return
         }
         var word = MergingWord(symbols(of: text))
-        word.mergeAll(mergeFromPair)
+        word.mergeAll(merges)
         ids.append(contentsOf: word.ids)
     }
 
@@ -55,6 +58,15 @@ struct BytePairModel: SubwordModel {
         while start < text.count {
             var end = start + 1
             while end < text.count, text[end] & 0xc0 == 0x80 { end += 1 }
+            if options.continuingPrefix.isEmpty, let character = smallCharacter(text[start..<end]) {
+                let id = (end == text.count ? idFromLastCharacter : idFromCharacter)[character]
+                if id >= 0 {
+                    symbols.append(Int(id))
+                    lastIsUnknown = false
+                    start = end
+                    continue
+                }
+            }
             key.removeAll(keepingCapacity: true)
             if start > 0 { key.append(contentsOf: options.continuingPrefix) }
             key.append(contentsOf: text[start..<end])
@@ -73,6 +85,15 @@ struct BytePairModel: SubwordModel {
         }
         return symbols
     }
+}
+
+/// The code point of a character that has a place in the tables; nil for others.
+private func smallCharacter(_ utf8: ArraySlice<UInt8>) -> Int? {
+    let first = Int(utf8[utf8.startIndex])
+    if utf8.count == 1 { return first }
+    guard utf8.count == 2 else { return nil }
+    let value = (first & 0x1f) << 6 | Int(utf8[utf8.startIndex + 1] & 0x3f)
+    return value < 0x144 ? value : nil
 }
 
 /// The pieces `<0x00>` … `<0xFF>` that stand for the bytes of what the vocabulary lacks.
@@ -125,30 +146,30 @@ private struct MergingWord {
     /// A symbol that was merged into its left neighbour is -1.
     var ids: [Int] { symbol.filter { $0 >= 0 } }
 
-    mutating func mergeAll(_ mergeFromPair: [UInt64: BytePairModel.Merge]) {
+    mutating func mergeAll(_ merges: MergeTable) {
         guard symbol.count > 1 else { return }
-        for position in 0..<symbol.count - 1 { propose(position, mergeFromPair) }
+        for position in 0..<symbol.count - 1 { propose(position, merges) }
         while let top = popFirst() {
             let left = symbol[top.position]
             let right = next[top.position]
             // Out of date: the left symbol is gone, or the pair has become another one.
             guard left >= 0, right < symbol.count,
-                let merge = mergeFromPair[BytePairModel.pair(left, symbol[right])], merge.id == top.id
+                let merge = merges[left, symbol[right]], merge.id == top.id
             else { continue }
             symbol[top.position] = top.id
             symbol[right] = -1
             next[top.position] = next[right]
             if next[right] < symbol.count { previous[next[right]] = top.position }
-            if previous[top.position] >= 0 { propose(previous[top.position], mergeFromPair) }
-            propose(top.position, mergeFromPair)
+            if previous[top.position] >= 0 { propose(previous[top.position], merges) }
+            propose(top.position, merges)
         }
     }
 
     /// Puts the pair that begins at a position into the heap if it can be merged.
-    private mutating func propose(_ position: Int, _ mergeFromPair: [UInt64: BytePairModel.Merge]) {
+    private mutating func propose(_ position: Int, _ merges: MergeTable) {
         let right = next[position]
         guard right < symbol.count,
-            let merge = mergeFromPair[BytePairModel.pair(symbol[position], symbol[right])]
+            let merge = merges[symbol[position], symbol[right]]
         else { return }
         heap.append(Candidate(rank: merge.rank, position: position, id: merge.id))
         var child = heap.count - 1
@@ -165,7 +186,8 @@ private struct MergingWord {
         var parent = 0
         while true {
             var least = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].isBefore(heap[least]) {
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].isBefore(heap[least])
+            {
                 least = child
             }
             if least == parent { return first }

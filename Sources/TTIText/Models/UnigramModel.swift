@@ -8,7 +8,7 @@ struct UnigramModel: SubwordModel {
     enum Arithmetic: Sendable {
         /// In Double, as `tokenizers` does.
         case double
-        /// Candidates in Double, what a path keeps in Float: sentencepiece.
+        /// In Float: sentencepiece.
         case float
     }
 
@@ -82,9 +82,12 @@ struct UnigramModel: SubwordModel {
         var startAt = Array(repeating: -1, count: text.count + 1)
         var idAt = Array(repeating: 0, count: text.count + 1)
 
-        func offer(_ id: Int, _ candidate: Double, from start: Int, to end: Int) {
+        func offer(_ id: Int, _ score: Double, from start: Int, to end: Int) {
+            // A sum of two Floats, rounded from Double to Float, is their sum in Float.
+            let sum = bestScoreAt[start] + score
+            let candidate = arithmetic == .float ? Double(Float(sum)) : sum
             guard startAt[end] < 0 || candidate > bestScoreAt[end] else { return }
-            bestScoreAt[end] = arithmetic == .float ? Double(Float(candidate)) : candidate
+            bestScoreAt[end] = candidate
             startAt[end] = start
             idAt[end] = id
         }
@@ -100,13 +103,11 @@ struct UnigramModel: SubwordModel {
                 node = next
                 end += 1
                 guard let id = trie.value(at: node), kinds[id] != .unused else { continue }
-                offer(id, bestScoreAt[start] + score(of: id, length: end - start), from: start, to: end)
+                offer(id, score(of: id, length: end - start), from: start, to: end)
                 if end == characterEnd { isCovered = true }
             }
             if !isCovered {
-                // Here, and for no other piece, sentencepiece compares sums that are Floats already.
-                let sum = bestScoreAt[start] + unknownScore
-                offer(unknownId, arithmetic == .float ? Double(Float(sum)) : sum, from: start, to: characterEnd)
+                offer(unknownId, unknownScore, from: start, to: characterEnd)
             }
             start = characterEnd
         }
@@ -123,7 +124,7 @@ struct UnigramModel: SubwordModel {
 
     private func score(of id: Int, length: Int) -> Double {
         guard kinds[id] == .userDefined else { return scores[id] }
-        return Double(Float(length) * Float(bestScore)) - 0.1
+        return Double(Float(Double(Float(length) * Float(bestScore)) - 0.1))
     }
 
     /// As `tokenizers` does it: a run of unknown characters is one piece, looked up once more, then as bytes, then unknown.

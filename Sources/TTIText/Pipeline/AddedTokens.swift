@@ -90,7 +90,8 @@ struct AddedTokens: Sendable {
 
     /// `\w`.
     private func isWord(_ scalar: Unicode.Scalar) -> Bool {
-        scalar == "_" || UnicodeTables.isLetter(scalar) || UnicodeTables.isNumber(scalar) || UnicodeTables.isMark(scalar)
+        scalar == "_" || UnicodeTables.isLetter(scalar) || UnicodeTables.isNumber(scalar)
+            || UnicodeTables.isMark(scalar)
     }
 }
 

@@ -19,6 +19,12 @@ indirect enum Normalizer: Sendable {
     case sequence([Normalizer])
 
     func normalize(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
+        var losesStart = false
+        return normalize(text, &losesStart)
+    }
+
+    /// - Parameter losesStart: set when the first characters of the text are taken away, which `Metaspace` wants to know.
+    func normalize(_ text: [Unicode.Scalar], _ losesStart: inout Bool) -> [Unicode.Scalar] {
         switch self {
         case .form(let form): return form.normalize(text)
         case .lowercase:
@@ -33,13 +39,18 @@ indirect enum Normalizer: Sendable {
         case .replace(let pattern, let replacement): return replaceAll(pattern, with: replacement, in: text)
         case .strip(let left, let right):
             let start = left ? text.firstIndex { !UnicodeTables.isSpace($0) } ?? text.endIndex : 0
+            if start > 0 { losesStart = true }
             let end = right ? (text.lastIndex { !UnicodeTables.isSpace($0) } ?? -1) + 1 : text.count
             return start < end ? Array(text[start..<end]) : []
         case .prepend(let prefix): return text.isEmpty ? text : prefix + text
-        case .dropMarks: return text.filter { !UnicodeTables.isMark($0) }
-        case .translationCleaning: return text.compactMap(cleaned)
+        case .dropMarks:
+            if let first = text.first, UnicodeTables.isMark(first) { losesStart = true }
+            return text.filter { !UnicodeTables.isMark($0) }
+        case .translationCleaning:
+            if let first = text.first, cleaned(first) == nil { losesStart = true }
+            return text.compactMap(cleaned)
         case .charsmap(let charsmap): return charsmap.normalize(text)
-        case .sequence(let normalizers): return normalizers.reduce(text) { $1.normalize($0) }
+        case .sequence(let normalizers): return normalizers.reduce(text) { $1.normalize($0, &losesStart) }
         }
     }
 }

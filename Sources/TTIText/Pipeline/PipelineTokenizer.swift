@@ -53,7 +53,9 @@ struct PipelineTokenizer: Tokenizer {
                 isAtStart = false
                 continue
             }
-            let normalized = normalizer?.normalize(Array(raw)) ?? Array(raw)
+            var losesStart = false
+            let normalized = normalizer?.normalize(Array(raw), &losesStart) ?? Array(raw)
+            if losesStart { isAtStart = false }
             for section in addedTokens.sections(of: normalized, inNormalizedText: true) {
                 switch section {
                 case .token(let id): ids.append(id)
@@ -101,7 +103,8 @@ struct PipelineTokenizer: Tokenizer {
         // The space that begins the first word, or that ends the last one, is the vocabulary's and not the text's.
         switch spelling {
         case .metaspace: return text.first == " " ? String(text.dropFirst()) : text
-        case .byteLevel(let endOfWord) where !endOfWord.isEmpty: return text.last == " " ? String(text.dropLast()) : text
+        case .byteLevel(let endOfWord) where !endOfWord.isEmpty:
+            return text.last == " " ? String(text.dropLast()) : text
         default: return text
         }
     }
@@ -110,7 +113,8 @@ struct PipelineTokenizer: Tokenizer {
         switch spelling {
         case .byteLevel(let endOfWord):
             let suffix = Array(endOfWord.utf8)
-            let endsWord = !suffix.isEmpty && piece.count >= suffix.count && piece.suffix(suffix.count).elementsEqual(suffix)
+            let endsWord =
+                !suffix.isEmpty && piece.count >= suffix.count && piece.suffix(suffix.count).elementsEqual(suffix)
             bytes.append(contentsOf: ByteAlphabet.bytes(of: endsWord ? piece.dropLast(suffix.count) : piece))
             if endsWord { bytes.append(UInt8(ascii: " ")) }
         case .metaspace(let replacement):

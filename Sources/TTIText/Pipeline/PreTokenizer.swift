@@ -53,7 +53,8 @@ indirect enum PreTokenizer: Sendable {
 
 /// tokenizer/normalizer.rs, `NormalizedString::split`. Empty parts are left out.
 private func parts(
-    of text: ArraySlice<Unicode.Scalar>, by scanner: PieceScanner, _ behavior: PreTokenizer.SplitBehavior, inverted: Bool
+    of text: ArraySlice<Unicode.Scalar>, by scanner: PieceScanner, _ behavior: PreTokenizer.SplitBehavior,
+    inverted: Bool
 ) -> [ArraySlice<Unicode.Scalar>] {
     var parts: [(range: Range<Int>, isMatch: Bool)] = []
     var gapStart = text.startIndex

@@ -23,7 +23,8 @@ struct ProtobufReader {
 
     private func invalid(_ what: String) -> FormatError {
         FormatError(
-            .invalid, "tokenizer.protobuf", "the model is not a protocol buffer: \(what)", at: "\(file), byte \(position)")
+            .invalid, "tokenizer.protobuf", "the model is not a protocol buffer: \(what)",
+            at: "\(file), byte \(position)")
     }
 
     /// The next field of the message; nil at its end.

@@ -141,7 +141,9 @@ struct SentencePieceFile {
         for (id, piece) in pieces.enumerated() {
             let text = String(decoding: piece.text, as: UTF8.self)
             guard Array(text.utf8)[...] == piece.text else { throw invalid("piece \(id) is not UTF-8") }
-            guard found.insert(piece.text).inserted else { throw invalid("the piece \(quoted(text, limit: 40)) is there twice") }
+            guard found.insert(piece.text).inserted else {
+                throw invalid("the piece \(quoted(text, limit: 40)) is there twice")
+            }
             if piece.type == .unknown {
                 guard unknown == nil else { throw invalid("it has two unknown pieces, \(unknown ?? 0) and \(id)") }
                 unknown = id

@@ -46,7 +46,9 @@ struct SentencePieceMerges: Sendable {
             let frozen = userDefined.longestMatch(in: text[...], at: start)
             if let frozen { end = frozen.end }
             symbols.append(
-                Symbol(start: start, end: end, previous: symbols.count - 1, next: symbols.count + 1, isFrozen: frozen != nil))
+                Symbol(
+                    start: start, end: end, previous: symbols.count - 1, next: symbols.count + 1,
+                    isFrozen: frozen != nil))
             start = end
         }
         var heap: [Candidate] = []
@@ -63,7 +65,9 @@ struct SentencePieceMerges: Sendable {
                 heap.swapAt(child, (child - 1) / 2)
                 child = (child - 1) / 2
             }
-            if kinds[id] == .unused { parts[joined] = (symbols[left].end - symbols[left].start, symbols[right].end - symbols[right].start) }
+            if kinds[id] == .unused {
+                parts[joined] = (symbols[left].end - symbols[left].start, symbols[right].end - symbols[right].start)
+            }
         }
 
         for left in 0..<max(0, symbols.count - 1) { propose(left, left + 1) }
@@ -74,7 +78,8 @@ struct SentencePieceMerges: Sendable {
                 var parent = 0
                 while true {
                     var best = parent
-                    for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].isBefore(heap[best]) {
+                    for child in [2 * parent + 1, 2 * parent + 2]
+                    where child < heap.count && heap[child].isBefore(heap[best]) {
                         best = child
                     }
                     if best == parent { break }

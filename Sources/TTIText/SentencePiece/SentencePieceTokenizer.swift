@@ -58,11 +58,12 @@ struct SentencePieceTokenizer: Tokenizer {
                     pieces: table, scores: file.pieces.map { Double($0.score) }, kinds: kinds,
                     unknownId: file.unknownId, arithmetic: .float, fallsBackToBytes: file.fallsBackToBytes))
         }
-        func id(_ token: String?, _ name: String) throws(FormatError) -> Int? {
-            guard let token else { return nil }
+        func id(_ token: AddedTokens.Token?, _ name: String) throws(FormatError) -> Int? {
+            guard let token = token?.content else { return nil }
             guard let id = table.id(of: Array(token.utf8)) else {
                 throw FormatError(
-                    .invalid, "tokenizer.special", "the \(name) \(quoted(token)) is not in the vocabulary", at: file.file)
+                    .invalid, "tokenizer.special", "the \(name) \(quoted(token)) is not in the vocabulary",
+                    at: file.file)
             }
             return id
         }
@@ -70,7 +71,8 @@ struct SentencePieceTokenizer: Tokenizer {
         endOfTextId = end
         specialIds = ([], end.map { [$0] } ?? [])
         paddingId =
-            try id(configuration.paddingToken, "pad_token") ?? file.paddingId ?? table.id(of: Array("<pad>".utf8)) ?? end ?? 0
+            try id(configuration.paddingToken, "pad_token") ?? file.paddingId ?? table.id(of: Array("<pad>".utf8))
+            ?? end ?? 0
         maximumLength = configuration.maximumLength
     }
 
@@ -86,7 +88,9 @@ struct SentencePieceTokenizer: Tokenizer {
         for segment in segments {
             let isUnknown = segment.id == unknownId
             if isUnknown, fallsBackToBytes {
-                ids.append(contentsOf: ByteFallback.ids(of: normalized[segment.start..<segment.end], in: pieces) ?? [unknownId])
+                ids.append(
+                    contentsOf: ByteFallback.ids(of: normalized[segment.start..<segment.end], in: pieces) ?? [unknownId]
+                )
             } else if !(isUnknown && lastIsUnknown) {
                 ids.append(segment.id)
             }
@@ -115,6 +119,8 @@ struct SentencePieceTokenizer: Tokenizer {
             }
         }
         let text = String(decoding: bytes, as: UTF8.self)
-        return normalization.addsDummyPrefix && text.first == " " ? String(text.dropFirst()) : text
+        guard normalization.addsDummyPrefix else { return text }
+        if normalization.putsWhitespaceBehind { return text.last == " " ? String(text.dropLast()) : text }
+        return text.first == " " ? String(text.dropFirst()) : text
     }
 }

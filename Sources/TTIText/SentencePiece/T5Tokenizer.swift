@@ -8,9 +8,9 @@ extension SentencePieceFile {
             throw FormatError(.invalid, "tokenizer.sentencepiece", "a T5 tokenizer needs a unigram model", at: file)
         }
         var configuration = configuration
-        configuration.endToken = configuration.endToken ?? "</s>"
-        configuration.unknownToken = configuration.unknownToken ?? "<unk>"
-        configuration.paddingToken = configuration.paddingToken ?? "<pad>"
+        configuration.endToken = configuration.endToken ?? .init(special: "</s>")
+        configuration.unknownToken = configuration.unknownToken ?? .init(special: "<unk>")
+        configuration.paddingToken = configuration.paddingToken ?? .init(special: "<pad>")
         var table = PieceTable(expectedCount: pieces.count + configuration.extraIdCount)
         var scores: [Double] = []
         var added: [AddedTokens.Token] = []
@@ -40,7 +40,8 @@ extension SentencePieceFile {
                 .metaspace(replacement: "▁", .always, splits: true),
             ]),
             model: UnigramModel(
-                pieces: table, scores: scores, kinds: Array(repeating: .normal, count: scores.count), unknownId: unknownId,
+                pieces: table, scores: scores, kinds: Array(repeating: .normal, count: scores.count),
+                unknownId: unknownId,
                 arithmetic: .double, fallsBackToBytes: false),
             addedTokens: try special.tokens(), spelling: .metaspace("▁"), specialIds: ([], [end]),
             paddingId: try special.id(of: configuration.paddingToken, "pad_token"), endOfTextId: end,

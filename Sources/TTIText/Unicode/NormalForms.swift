@@ -128,7 +128,8 @@ private enum Hangul {
         guard scalar >= syllables, scalar < syllables + leadingCount * vowelCount * trailingCount else { return nil }
         let index = scalar - syllables
         let head = [
-            leading + index / (vowelCount * trailingCount), vowels + index % (vowelCount * trailingCount) / trailingCount,
+            leading + index / (vowelCount * trailingCount),
+            vowels + index % (vowelCount * trailingCount) / trailingCount,
         ]
         return index % trailingCount == 0 ? head : head + [trailing + index % trailingCount]
     }

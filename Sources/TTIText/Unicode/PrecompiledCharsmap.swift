@@ -62,7 +62,9 @@ struct PrecompiledCharsmap: Sendable {
     private static func offset(_ unit: UInt32) -> Int { Int((unit >> 10) << ((unit & 0x200) >> 6)) }
 
     /// The replacements of the prefixes of `text` that the map knows: the shortest and the longest, with their lengths.
-    private func matches(_ text: ArraySlice<UInt8>) -> (shortest: (length: Int, value: Int), longest: (length: Int, value: Int))? {
+    private func matches(_ text: ArraySlice<UInt8>) -> (
+        shortest: (length: Int, value: Int), longest: (length: Int, value: Int)
+    )? {
         var found: (shortest: (length: Int, value: Int), longest: (length: Int, value: Int))?
         var position = Self.offset(units[0])
         for (index, byte) in text.enumerated() {

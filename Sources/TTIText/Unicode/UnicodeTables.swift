@@ -78,7 +78,9 @@ struct ScalarRuns: Sendable {
             let ends = halves[0].split(separator: UInt8(ascii: "-"))
             firsts.append(hexadecimal(ends[0]))
             runs.append(
-                Run(last: hexadecimal(ends[ends.count - 1]), step: halves.count > 1 ? 2 : 1, target: hexadecimal(sides[1])))
+                Run(
+                    last: hexadecimal(ends[ends.count - 1]), step: halves.count > 1 ? 2 : 1,
+                    target: hexadecimal(sides[1])))
         }
     }
 
