@@ -5,6 +5,7 @@
 #pragma once
 
 #include "attention.h"
+#include "ceilings.h"
 #include "choice.h"
 #include "conversion.h"
 #include "convolution.h"

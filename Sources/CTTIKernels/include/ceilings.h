@@ -1,0 +1,14 @@
+// What this machine can do at best: benchmarks say how much of it a kernel reaches.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "instruction_set.h"
+
+// Reads `bytes` (a multiple of 1024, aligned to 64) as fast as one thread can; gives a sum, so that nothing is left out.
+uint64_t ctti_read_all(ctti_isa isa, const void *memory, size_t bytes);
+
+// Does `rounds` rounds of multiply-adds in registers; gives how many floating-point operations these were. `result` takes
+// their sum.
+double ctti_multiply_adds(ctti_isa isa, size_t rounds, float *result);

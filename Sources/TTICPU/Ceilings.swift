@@ -1,0 +1,64 @@
+internal import CTTIKernels
+internal import Glibc
+package import TTICore
+
+// What this machine can do at best, with the backend's own threads: measured beside a kernel, in the same process and at
+// the same minute, because neighbours and clocks change.
+extension CPUBackend {
+    /// GB/s that all threads read from `bytes` of memory, the best of several passes.
+    package func measureReadBandwidth(bytes: Int) throws(DeviceError) -> Double {
+        let chunk = min(1 << 20, max(4096, bytes / (8 * pool.threadCount) & ~4095))
+        let count = max(1, bytes / chunk)
+        let memory = try filledPages(chunk * count, chunk: chunk)
+        let (isa, source) = unsafe (isa, memory.pointer)
+        return rate(Double(chunk * count)) {
+            pool.forEach(count) { index in unsafe _ = ctti_read_all(isa, source + index * chunk, chunk) }
+        }
+    }
+
+    /// GB/s that all threads copy: bytes read plus bytes written.
+    package func measureCopyBandwidth(bytes: Int) throws(DeviceError) -> Double {
+        let chunk = min(1 << 20, max(4096, bytes / (8 * pool.threadCount) & ~4095))
+        let count = max(1, bytes / chunk)
+        let (from, to) = (try filledPages(chunk * count, chunk: chunk), try filledPages(chunk * count, chunk: chunk))
+        let (source, target) = unsafe (from.pointer, to.pointer)
+        return rate(2 * Double(chunk * count)) {
+            pool.forEach(count) { index in unsafe memcpy(target + index * chunk, source + index * chunk, chunk) }
+        }
+    }
+
+    /// TFLOP/s of float32 multiply-adds in registers, on all threads together.
+    package func measureMatrixRate() -> Double {
+        let rounds = 200_000
+        let isa = isa
+        var (operations, sum) = (0.0, Float(0))
+        operations = unsafe ctti_multiply_adds(isa, 1, &sum) * Double(rounds * pool.threadCount * 4)
+        return rate(operations) {
+            pool.forEach(pool.threadCount * 4) { _ in
+                var sum: Float = 0
+                unsafe _ = ctti_multiply_adds(isa, rounds, &sum)
+            }
+        } / 1000
+    }
+
+    private func filledPages(_ byteCount: Int, chunk: Int) throws(DeviceError) -> Tensor {
+        let pages = try allocateOwned([byteCount / 1024, 1024], .int8)
+        let target = unsafe pages.pointer
+        pool.forEach(byteCount / chunk) { index in unsafe memset(target + index * chunk, 1, chunk) }
+        return pages
+    }
+
+    /// Billions a second: the best pass of about a fifth of a second's worth, at least three.
+    private func rate(_ amount: Double, _ pass: () -> Void) -> Double {
+        let clock = ContinuousClock()
+        let begin = clock.now
+        var best = Double.infinity
+        var passes = 0
+        repeat {
+            let time = clock.measure(pass) / .seconds(1)
+            best = min(best, time)
+            passes += 1
+        } while passes < 3 || (clock.now - begin < .milliseconds(200) && passes < 1000)
+        return amount / best * 1e-9
+    }
+}
