@@ -12,24 +12,12 @@ enum Interrupts {
     fileprivate static let isPolled = Atomic<Bool>(false)
     /// The exit code of a process that is ended by a signal.
     fileprivate static let exitCode = Atomic<Int32>(TTIError.Code.cancelled.rawValue)
-    /// Written to by the handler, so that a wait for input ends.
-    fileprivate static let wakeDescriptor = Atomic<Int32>(-1)
-    private static let readDescriptor = Atomic<Int32>(-1)
 
     /// Whether the work should stop.
     static var isRequested: Bool { first.load(ordering: .relaxed) != 0 }
 
     /// Installs the handlers; a write to a closed pipe becomes an error instead of a signal.
     static func install() {
-        var ends: [Int32] = [-1, -1]
-        if unsafe pipe(&ends) == 0 {
-            for end in ends {
-                _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-                _ = fcntl(end, F_SETFL, O_NONBLOCK)
-            }
-            readDescriptor.store(ends[0], ordering: .relaxed)
-            wakeDescriptor.store(ends[1], ordering: .relaxed)
-        }
         // The first access makes them, which a handler must not do.
         _ = (first.load(ordering: .relaxed), isPolled.load(ordering: .relaxed), exitCode.load(ordering: .relaxed))
         for number in [SIGINT, SIGTERM, SIGHUP] {
@@ -66,15 +54,6 @@ enum Interrupts {
         let remedy = code == .stoppedEarly ? "; the same command makes the rest" : ""
         return TTIError(code, "cancelled", "stopped \(number == 0 ? "" : cause)\(done.map { ", " + $0 } ?? "")\(remedy)")
     }
-
-    /// Waits until there is something to read, or a signal came.
-    static func waitForInput(_ descriptor: Int32) {
-        var descriptors = [
-            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: readDescriptor.load(ordering: .relaxed), events: Int16(POLLIN), revents: 0),
-        ]
-        _ = unsafe poll(&descriptors, 2, -1)
-    }
 }
 
 private func isIgnored(_ action: sigaction) -> Bool {
@@ -85,8 +64,6 @@ private func isIgnored(_ action: sigaction) -> Bool {
 /// Only what may be done inside a signal handler: atomics, write, unlink, _exit.
 private func interrupted(_ number: Int32) {
     let before = Interrupts.first.compareExchange(expected: 0, desired: number, ordering: .sequentiallyConsistent)
-    var byte: UInt8 = 0
-    _ = unsafe write(Interrupts.wakeDescriptor.load(ordering: .relaxed), &byte, 1)
     if before.exchanged, Interrupts.isPolled.load(ordering: .sequentiallyConsistent) { return }
     unlinkTemporaryFiles()
     let text: StaticString = "tti-ar: error[cancelled]: stopped by a signal; nothing half-written is left\n"

@@ -1,0 +1,101 @@
+internal import TTI
+internal import TTIFormats
+
+/// `tti-ar generate`: prompts to pictures.
+enum GenerateCommand: Command {
+    static func run(_ arguments: Arguments) throws {
+        let options = try withOperand(arguments)
+        let device = try options.device()
+        let precision = try options.precision()
+        let stored = try options.path("from").map { try StoredSettings.read($0) } ?? OptionValues()
+        // What stands on the command line is checked by itself first, so that an error is its own.
+        _ = try GenerateSettings(options)
+        let items = try items(options.over(stored))
+        if options.isOn("dry-run") {
+            for item in items { try DryRun(item, device: device, precision: precision).print(asJSON: options.isOn("json")) }
+            return
+        }
+        var run = GenerateRun(
+            items: items, device: device, precision: precision, isJSON: options.isOn("json"),
+            progress: Progress(isQuiet: options.isOn("quiet")))
+        try run.start()
+    }
+
+    /// The operand is the prompt.
+    private static func withOperand(_ arguments: Arguments) throws(TTIError) -> OptionValues {
+        var values = arguments.values
+        guard let operand = arguments.operands.first else { return values }
+        if values["prompt"] != nil { throw usage("argument", "there are two prompts: \(quoted(operand, limit: 40)) and that of --prompt") }
+        values["prompt"] = operand
+        return values
+    }
+
+    private static func items(_ options: OptionValues) throws -> [GenerateItem] {
+        if let path = try options.path("prompts") {
+            return try manyItems(path, options)
+        }
+        guard var prompt = options["prompt"] else {
+            throw usage("prompt", "no prompt was given: tti-ar generate \"a large red cube\"; or --prompts FILE")
+        }
+        if prompt == "-" { prompt = try promptFromStandardInput() }
+        let settings = try GenerateSettings(options)
+        let item = try GenerateItem(id: "1", place: nil, settings: settings, prompt: prompt, isOneOfMany: false)
+        if item.output.isStandardOutput {
+            if settings.request.count > 1 {
+                throw usage("output", "standard output takes one image, --count asks for \(settings.request.count); give -o a folder")
+            }
+            if options.isOn("json") { throw usage("output", "--json and the image of '-o -' cannot both be on standard output") }
+        }
+        try checkNames([item])
+        return [item]
+    }
+
+    private static func manyItems(_ path: String, _ options: OptionValues) throws -> [GenerateItem] {
+        if options["prompt"] != nil, options.place == nil, options.given.contains("prompt") {
+            throw usage("argument", "there are a prompt and --prompts; give one of them")
+        }
+        let lines = try PromptsFile.lines(path: path, syntax: syntax)
+        var items: [GenerateItem] = []
+        for line in lines {
+            let values = line.values.over(options)
+            let settings = try GenerateSettings(values)
+            let item = try GenerateItem(
+                id: line.id, place: line.values.place, settings: settings, prompt: values["prompt"] ?? "",
+                isOneOfMany: lines.count > 1)
+            if item.output.isStandardOutput {
+                throw usage("output", "the images of a prompts file cannot go to standard output; give -o a folder")
+            }
+            items.append(item)
+        }
+        try checkNames(items)
+        return items
+    }
+
+    /// Throws when two images would be written to one file.
+    private static func checkNames(_ items: [GenerateItem]) throws(TTIError) {
+        var firstFromPath: [String: Int] = [:]
+        var imageCount = 0
+        for item in items {
+            imageCount += item.settings.request.count
+            let suffix = item.output.existing == .suffix
+            let paths = suffix ? [] : item.paths(mode: item.settings.mode ?? .parallel)
+            let tokens = item.savedTokensPath(mode: item.settings.mode ?? .parallel).map { [$0] } ?? []
+            for path in paths + tokens {
+                if firstFromPath.updateValue(imageCount, forKey: path) != nil {
+                    throw usage(
+                        "output", "several images would be written to \(quoted(path)); put {id}, {seed} or {index} into its name, "
+                            + "or give a folder")
+                }
+            }
+        }
+    }
+
+    private static func promptFromStandardInput() throws(TTIError) -> String {
+        var bytes = try inputBytes("-", name: "standard input", limit: PromptsFile.promptByteLimit)
+        if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw TTIError(.invalidInput, "input.encoding", "the prompt on standard input is not UTF-8")
+        }
+        return text
+    }
+}

@@ -1,0 +1,301 @@
+internal import TTI
+internal import TTIFormats
+
+/// The work of `generate`: every check that can be made before the work, then the images, each on disk as soon as it is
+/// done.
+struct GenerateRun {
+    let items: [GenerateItem]
+    let device: ComputeDevice
+    let precision: Precision
+    let isJSON: Bool
+    var progress: Progress
+
+    private var generators: [GenerateItem.CheckpointKey: ImageGenerator] = [:]
+    private var failures: [TTIError] = []
+
+    init(items: [GenerateItem], device: ComputeDevice, precision: Precision, isJSON: Bool, progress: Progress) {
+        self.items = items
+        self.device = device
+        self.precision = precision
+        self.isJSON = isJSON
+        self.progress = progress
+    }
+
+    mutating func start() throws {
+        defer { progress.clear() }
+        try checkFiles()
+        try checkRequests()
+        for (index, item) in items.enumerated() {
+            try Interrupts.check()
+            do {
+                try make(item)
+            } catch {
+                let error = item.located(TTIError(translating: error))
+                let isFatal = [.cancelled, .stoppedEarly, .deviceLost, .internalFault].contains(error.code)
+                if items.count == 1 || isFatal || error.isClosedOutput { throw error }
+                progress.clear()
+                Diagnostics.error(error)
+                failures.append(error)
+                if index == items.count - 1 { break }
+            }
+        }
+        guard let first = failures.first else { return }
+        let code = failures.count == items.count && failures.allSatisfy({ $0.code == first.code }) ? first.code : .someFailed
+        throw TTIError(
+            code, "generate.failed", "\(failures.count) of \(items.count) prompts failed, as said above; the others are done")
+    }
+
+    // MARK: Before the work
+
+    /// Inputs can be read, outputs can be written.
+    private func checkFiles() throws {
+        for item in items {
+            do { _ = try item.readInputs() } catch { throw item.located(TTIError(translating: error)) }
+        }
+        for item in items where !item.output.isStandardOutput {
+            let mode = try mode(of: item)
+            var paths = item.paths(mode: mode)
+            if let tokens = item.savedTokensPath(mode: mode) { paths.append(tokens) }
+            for path in paths { try OutputName.check(path: path, existing: item.output.existing) }
+            if let preview = item.settings.previewPath { try OutputName.check(path: preview, existing: .overwrite) }
+        }
+    }
+
+    /// The mode of an item's checkpoint, from its index alone.
+    private func mode(of item: GenerateItem) throws -> GenerationMode {
+        let key = item.checkpoint
+        return try generators[key]?.mode ?? modeOfCheckpoint(key.source, variant: key.variant)
+    }
+
+    /// Loads the checkpoints and asks them about every item, so that nothing fails at the last prompt that could have
+    /// failed before the first.
+    private mutating func checkRequests() throws {
+        for item in items {
+            do {
+                let generator = try generator(for: item)
+                if let mode = item.settings.mode, mode != generator.mode {
+                    throw TTIError(
+                        .usage, "usage.mode",
+                        "the checkpoint \(quoted(generator.checkpointName)) makes images by --mode \(generator.mode.rawValue), not "
+                            + "\(mode.rawValue); leave --mode out, or choose another checkpoint")
+                }
+                let inputs = try item.readInputs()
+                for request in try requests(item, inputs, generator, 0..<min(1, item.settings.request.count)) {
+                    _ = try generator.resolve(request.request)
+                }
+            } catch { throw item.located(TTIError(translating: error)) }
+        }
+    }
+
+    private mutating func generator(for item: GenerateItem) throws -> ImageGenerator {
+        let key = item.checkpoint
+        if let generator = generators[key] { return generator }
+        let name = switch key.source {
+        case .named(let name): fileName(name)
+        case .demo(let mode): nameOfShippedCheckpoint(for: mode) ?? mode.rawValue
+        }
+        progress.begin("loading \(harmless(name, limit: 60))")
+        let generator = try ImageGenerator(
+            checkpoint: key.source, device: device, precision: precision, variant: key.variant)
+        progress.end("loaded \(harmless(name, limit: 60)): \(generator.mode.rawValue), \(generator.backend), \(generator.precision.rawValue)")
+        // One checkpoint at a time is held, so that memory stays what one needs.
+        generators = [key: generator]
+        return generator
+    }
+
+    // MARK: Work
+
+    /// Consecutive images of an item: `first` is the index of the first one.
+    private struct Part {
+        var request: GenerationRequest
+        let first: Int
+    }
+
+    /// The requests that make the images of a range.
+    private func requests(
+        _ item: GenerateItem, _ inputs: GenerateItem.Inputs, _ generator: ImageGenerator, _ range: Range<Int>
+    ) throws -> [Part] {
+        var request = item.plainRequest
+        request.source = inputs.source
+        if let grid = inputs.tokenGrid {
+            request.height = request.height ?? grid.height * generator.pixelsPerToken
+            request.width = request.width ?? grid.width * generator.pixelsPerToken
+        }
+        // Tokens of its own for each image: a request for each.
+        let isSplit = inputs.tokens.count > 1
+        return stride(from: range.lowerBound, to: range.upperBound, by: isSplit ? 1 : max(1, range.count)).map { start in
+            var part = request
+            part.seed = item.seed &+ UInt64(start)
+            part.count = isSplit ? 1 : range.count
+            part.initialTokens = isSplit ? inputs.tokens[start] : inputs.tokens.first
+            return Part(request: part, first: start)
+        }
+    }
+
+    private mutating func make(_ item: GenerateItem) throws {
+        let generator = try generator(for: item)
+        let inputs = try item.readInputs()
+        let paths = item.paths(mode: generator.mode)
+        let missing = try skipped(item, paths, generator)
+        if item.isSeedRandom { progress.note("seed \(item.seed)\(items.count > 1 ? " for \(item.id)" : "")") }
+        if items.count > 1 || item.settings.request.count > 1, item.output.existing == .skip, !item.isSeedRandom {
+            Interrupts.becomeResumable()
+        }
+        var saved = SavedTokens()
+        for range in missing {
+            for part in try requests(item, inputs, generator, range) {
+                try make(part, of: item, generator, paths, &saved)
+            }
+        }
+        if let path = item.savedTokensPath(mode: generator.mode), !saved.grids.isEmpty {
+            let bytes = TokenFile.bytes(saved.grids, height: saved.height, width: saved.width)
+            try translatingErrors { _ = try AtomicFile.write(bytes, to: path, ifExists: .overwrite) }
+        }
+    }
+
+    /// Ranges of images that are still to be made; those that are there are reported.
+    private mutating func skipped(
+        _ item: GenerateItem, _ paths: [String], _ generator: ImageGenerator
+    ) throws -> [Range<Int>] {
+        let count = item.settings.request.count
+        guard item.output.existing == .skip, !paths.isEmpty else { return [0..<count] }
+        var ranges: [Range<Int>] = []
+        for (index, path) in paths.enumerated() {
+            guard FileStatus(path: path) == nil else {
+                progress.note("\(harmless(path)) is there, skipped")
+                try report(skipped: path, index, item, generator)
+                continue
+            }
+            if let last = ranges.last, last.upperBound == index {
+                ranges[ranges.count - 1] = last.lowerBound..<index + 1
+            } else {
+                ranges.append(index..<index + 1)
+            }
+        }
+        return ranges
+    }
+
+    private struct SavedTokens {
+        var grids: [[Int32]] = []
+        var height = 0
+        var width = 0
+    }
+
+    private mutating func make(
+        _ part: Part, of item: GenerateItem, _ generator: ImageGenerator, _ paths: [String], _ saved: inout SavedTokens
+    ) throws {
+        var failure: TTIError?
+        let total = item.settings.request.count
+        do {
+            try Interrupts.polled { () throws in
+                try generator.generate(part.request, batch: item.settings.batch) { event in
+                    do throws(TTIError) {
+                        switch event {
+                        case .truncated(let tokens, let text):
+                            if part.first == 0 { warnOfTruncation(tokens, text, item) }
+                        case .step(let done, let count, let images):
+                            if done == 1 { progress.begin(stageName(part, images, total, item)) }
+                            progress.step(done, of: count, unit: generator.mode == .parallel ? "step" : "token")
+                            return !Interrupts.isRequested
+                        case .preview(let pictures, let images, _):
+                            try translatingErrors { try write(pictures, part, images, item, paths) }
+                            return !Interrupts.isRequested
+                        case .image(let image):
+                            saved.grids.append(image.tokens)
+                            (saved.height, saved.width) = image.tokenGrid
+                            try finish(image, part, item, generator, paths)
+                        }
+                        return true
+                    } catch {
+                        failure = error
+                        return false
+                    }
+                }
+            }
+        } catch {
+            if let failure { throw failure }
+            let error = TTIError(translating: error)
+            if error.code == .cancelled { throw Interrupts.error() }
+            throw error
+        }
+    }
+
+    private mutating func warnOfTruncation(_ tokens: Int, _ text: String, _ item: GenerateItem) {
+        let place = item.place.map { ": " + $0 } ?? ""
+        progress.warning(
+            "the prompt is too long for this checkpoint: its last \(tokens) tokens are cut, \(quoted(text, limit: 90))\(place)")
+    }
+
+    private func stageName(_ part: Part, _ images: Range<Int>, _ total: Int, _ item: GenerateItem) -> String {
+        let name = items.count > 1 ? "prompt \(harmless(item.id, limit: 20))" : "image"
+        guard total > 1 else { return name }
+        let first = part.first + images.lowerBound + 1
+        let last = part.first + images.upperBound
+        return items.count > 1
+            ? "\(name), \(first)-\(last) of \(total)" : first == last ? "image \(first) of \(total)" : "images \(first)-\(last) of \(total)"
+    }
+
+    private mutating func write(
+        _ pictures: [RGBImage], _ part: Part, _ images: Range<Int>, _ item: GenerateItem, _ paths: [String]
+    ) throws {
+        for (picture, offset) in zip(pictures, images) {
+            let index = part.first + offset
+            let path: String
+            if let template = item.settings.previewPath {
+                // Without a placeholder there is one file, which shows the first image.
+                if !NameValues.hasPlaceholder(template), offset != images.lowerBound { continue }
+                path = item.nameValues(index, mode: item.settings.mode ?? .parallel).filled(template)
+            } else {
+                path = previewPath(beside: paths[index])
+            }
+            _ = try AtomicFile.write(try picture.pngBytes(), to: path, ifExists: .overwrite)
+        }
+    }
+
+    // MARK: Results
+
+    private mutating func finish(
+        _ image: GeneratedImage, _ part: Part, _ item: GenerateItem, _ generator: ImageGenerator, _ paths: [String]
+    ) throws(TTIError) {
+        let index = part.first + image.index
+        let metadata = metadata(item, generator, seed: image.seed, image.settings)
+        let texts = metadata.chunks(item.settings.metadata)
+        let bytes = try image.image.pngBytes(texts: texts)
+        let timings = image.timings
+        let summary = "seed \(image.seed): \(timings.steps) \(generator.mode == .parallel ? "steps" : "tokens"), text "
+            + "\(durationText(seconds: timings.encode)), decoding \(durationText(seconds: timings.decode)), pixels "
+            + durationText(seconds: timings.detokenize)
+        guard !item.output.isStandardOutput else {
+            progress.end(summary)
+            return try Output.write(bytes)
+        }
+        let path: String
+        let policy = item.output.existing
+        path = try translatingErrors { try AtomicFile.write(bytes, to: paths[index], ifExists: policy) } ?? paths[index]
+        progress.end("\(harmless(path)), \(summary)")
+        guard isJSON else { return try Output.line(path) }
+        try Output.json(ImageReport(
+            path: path, id: item.id, index: index, prompt: item.prompt, metadata: metadata, settings: image.settings,
+            truncatedTokens: image.truncatedTokens, timings: timings, isSkipped: false).json)
+    }
+
+    private func report(skipped path: String, _ index: Int, _ item: GenerateItem, _ generator: ImageGenerator) throws {
+        guard isJSON else { return try Output.line(path) }
+        let settings = try generator.resolve(item.plainRequest)
+        let metadata = metadata(item, generator, seed: item.seed &+ UInt64(index), settings)
+        try Output.json(ImageReport(
+            path: path, id: item.id, index: index, prompt: item.prompt, metadata: metadata, settings: settings,
+            truncatedTokens: 0, timings: GenerationTimings(), isSkipped: true).json)
+    }
+
+    private func metadata(
+        _ item: GenerateItem, _ generator: ImageGenerator, seed: UInt64, _ settings: ResolvedSettings
+    ) -> ImageMetadata {
+        ImageMetadata(
+            version: version, checkpoint: generator.checkpointName, variant: item.settings.variant,
+            backend: generator.backend, precision: generator.precision, prompt: item.prompt,
+            negativePrompt: item.settings.request.negativePrompt, seed: seed, settings: settings,
+            strength: item.settings.imagePath == nil ? nil : item.settings.strength ?? (item.settings.maskPath == nil ? 0.5 : 1),
+            isFromTokens: item.settings.initialTokensPath != nil)
+    }
+}
