@@ -48,7 +48,9 @@ extension Engine {
         if let temperature = request.temperature {
             try require(temperature, in: 0...1000, "temperature")
             // one number stands for a line down to (almost) nothing, as in the reference scheduler
-            settings.temperature = isMasked ? [temperature, min(temperature, 0.01)] : [temperature, temperature]
+            let last = try masked(request.finalTemperature, "a second temperature") ?? min(temperature, 0.01)
+            try require(last, in: 0...1000, "temperature")
+            settings.temperature = isMasked ? [temperature, last] : [temperature, temperature]
         }
         if let topK = request.topK {
             try require(topK, in: 0...1_000_000, "top-k")

@@ -30,6 +30,17 @@ package final class Engine {
         loadSeconds = start.secondsSinceThen
     }
 
+    /// An engine that loads no weights and computes nothing: it checks requests and counts what they take.
+    package init(counting checkpoint: PipelineCheckpoint, precision: Precision) throws {
+        self.checkpoint = checkpoint
+        let weightType = Engine.weightType(precision, checkpoint.kind)
+        let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
+        backend = counter
+        pipeline = try translatingErrors { try checkpoint.makePipeline(on: counter, weights: .shapes) }
+        weightBytes = counter.preparedByteCount
+        loadSeconds = 0
+    }
+
     /// bf16 where decoding is bound by the bytes of the weights, f32 where it is bound by arithmetic that this CPU does in
     /// float32 anyway.
     package static func weightType(_ precision: Precision, _ kind: PipelineCheckpoint.Kind) -> DType {

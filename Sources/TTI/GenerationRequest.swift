@@ -82,6 +82,8 @@ public struct GenerationRequest: Sendable {
     public var guidance: Float?
     /// Autoregressive: divides the logits; 0 takes the likeliest token. Masked: noise on the confidences at the first step.
     public var temperature: Float?
+    /// Masked: noise on the confidences at the last step; nil: almost none, as in the reference scheduler.
+    public var finalTemperature: Float?
     /// Only the k likeliest tokens; 0 is off.
     public var topK: Int?
     /// Only the likeliest tokens whose probabilities sum to p; 1 is off.

@@ -56,6 +56,9 @@ public final class ImageGenerator: Sendable {
         }
     }
 
+    /// Pixels for each token, in each direction.
+    package var pixelsPerToken: Int { engine.withLock { $0.pipeline.pixelsPerToken } }
+
     /// One image with the checkpoint's own settings.
     /// - Throws: `TTIError`.
     public func generate(_ prompt: String, seed: UInt64 = 0) throws -> RGBImage {

@@ -37,7 +37,7 @@ package enum TokenFile {
     /// The bytes of a file with these tokens.
     package static func bytes(_ grids: [[Int32]], height: Int, width: Int) -> [UInt8] {
         let values = grids.flatMap { $0 }.map(Int64.init)
-        let codes = HostTensor(values, Shape(grids.count, height, width))
+        let codes = HostTensor(values, [grids.count, height, width])
         return SafetensorsWriter.bytes([("codes", codes)])
     }
 }

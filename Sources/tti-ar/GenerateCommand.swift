@@ -5,12 +5,16 @@ internal import TTIFormats
 enum GenerateCommand: Command {
     static func run(_ arguments: Arguments) throws {
         let options = try withOperand(arguments)
-        let device = try options.device()
-        let precision = try options.precision()
-        let stored = try options.path("from").map { try StoredSettings.read($0) } ?? OptionValues()
-        // What stands on the command line is checked by itself first, so that an error is its own.
+        let stored = try options.path("from").map { path throws(TTIError) in
+            try StoredSettings.read(path, given: options)
+        }
+        // Each is checked by itself first, so that an error is said where it stands.
         _ = try GenerateSettings(options)
-        let items = try items(options.over(stored))
+        if let stored, options["image"] == nil { _ = try GenerateSettings(stored) }
+        let merged = stored.map { options.over($0) } ?? options
+        let device = try merged.device()
+        let precision = try merged.precision()
+        let items = try items(options, merged)
         if options.isOn("dry-run") {
             for item in items { try DryRun(item, device: device, precision: precision).print(asJSON: options.isOn("json")) }
             return
@@ -30,8 +34,12 @@ enum GenerateCommand: Command {
         return values
     }
 
-    private static func items(_ options: OptionValues) throws -> [GenerateItem] {
+    /// - Parameters:
+    ///   - given: the command line.
+    ///   - options: the command line over what `--from` says.
+    private static func items(_ given: OptionValues, _ options: OptionValues) throws -> [GenerateItem] {
         if let path = try options.path("prompts") {
+            if given["prompt"] != nil { throw usage("argument", "there are a prompt and --prompts; give one of them") }
             return try manyItems(path, options)
         }
         guard var prompt = options["prompt"] else {
@@ -51,9 +59,6 @@ enum GenerateCommand: Command {
     }
 
     private static func manyItems(_ path: String, _ options: OptionValues) throws -> [GenerateItem] {
-        if options["prompt"] != nil, options.place == nil, options.given.contains("prompt") {
-            throw usage("argument", "there are a prompt and --prompts; give one of them")
-        }
         let lines = try PromptsFile.lines(path: path, syntax: syntax)
         var items: [GenerateItem] = []
         for line in lines {

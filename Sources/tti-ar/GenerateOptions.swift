@@ -1,11 +1,6 @@
 internal import TTI
 internal import TTIFormats
 
-/// What a file that exists already means for a new one.
-enum ExistingFile: String, CaseIterable {
-    case overwrite, suffix, skip, error
-}
-
 extension GenerateCommand {
     static let syntax = CommandSyntax(
         name: "generate", operands: "[PROMPT]", operandCount: 0...1,
@@ -91,7 +86,7 @@ struct GenerateSettings {
     var savedTokensPath: String?
     var previewPath: String?
     var output: String?
-    var existing: ExistingFile?
+    var existing: ExistingFilePolicy?
     var metadata: MetadataDetail
 
     init(_ values: OptionValues) throws(TTIError) {
@@ -124,7 +119,7 @@ struct GenerateSettings {
         savedTokensPath = try values.path("save-tokens")
         previewPath = try values.path("preview-path")
         output = try values.path("output")
-        existing = try values.choice("if-exists", ExistingFile.self)
+        existing = try values.choice("if-exists", ExistingFilePolicy.self)
         metadata = try values.choice("metadata", MetadataDetail.self) ?? .full
         try checkTogether(values)
     }

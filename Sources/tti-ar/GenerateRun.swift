@@ -56,15 +56,18 @@ struct GenerateRun {
             let mode = try mode(of: item)
             var paths = item.paths(mode: mode)
             if let tokens = item.savedTokensPath(mode: mode) { paths.append(tokens) }
-            for path in paths { try OutputName.check(path: path, existing: item.output.existing) }
-            if let preview = item.settings.previewPath { try OutputName.check(path: preview, existing: .overwrite) }
+            let policy = item.output.existing
+            try translatingErrors {
+                for path in paths { try AtomicFile.check(path, ifExists: policy) }
+                if let preview = item.settings.previewPath { try AtomicFile.check(preview, ifExists: .overwrite) }
+            }
         }
     }
 
     /// The mode of an item's checkpoint, from its index alone.
     private func mode(of item: GenerateItem) throws -> GenerationMode {
         let key = item.checkpoint
-        return try generators[key]?.mode ?? modeOfCheckpoint(key.source, variant: key.variant)
+        return try generators[key]?.mode ?? key.source.mode(variant: key.variant)
     }
 
     /// Loads the checkpoints and asks them about every item, so that nothing fails at the last prompt that could have
@@ -187,7 +190,7 @@ struct GenerateRun {
         var failure: TTIError?
         let total = item.settings.request.count
         do {
-            try Interrupts.polled { () throws in
+            _ = try Interrupts.polled { () throws in
                 try generator.generate(part.request, batch: item.settings.batch) { event in
                     do throws(TTIError) {
                         switch event {
@@ -269,9 +272,8 @@ struct GenerateRun {
             progress.end(summary)
             return try Output.write(bytes)
         }
-        let path: String
         let policy = item.output.existing
-        path = try translatingErrors { try AtomicFile.write(bytes, to: paths[index], ifExists: policy) } ?? paths[index]
+        let path = try translatingErrors { try AtomicFile.write(bytes, to: paths[index], ifExists: policy) } ?? paths[index]
         progress.end("\(harmless(path)), \(summary)")
         guard isJSON else { return try Output.line(path) }
         try Output.json(ImageReport(

@@ -19,6 +19,7 @@ enum Interrupts {
     /// Installs the handlers; a write to a closed pipe becomes an error instead of a signal.
     static func install() {
         // The first access makes them, which a handler must not do.
+        TemporaryFiles.prepare()
         _ = (first.load(ordering: .relaxed), isPolled.load(ordering: .relaxed), exitCode.load(ordering: .relaxed))
         for number in [SIGINT, SIGTERM, SIGHUP] {
             var action = sigaction()
@@ -65,11 +66,8 @@ private func isIgnored(_ action: sigaction) -> Bool {
 private func interrupted(_ number: Int32) {
     let before = Interrupts.first.compareExchange(expected: 0, desired: number, ordering: .sequentiallyConsistent)
     if before.exchanged, Interrupts.isPolled.load(ordering: .sequentiallyConsistent) { return }
-    unlinkTemporaryFiles()
+    TemporaryFiles.unlinkAll()
     let text: StaticString = "tti-ar: error[cancelled]: stopped by a signal; nothing half-written is left\n"
     _ = unsafe write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
     _exit(Interrupts.exitCode.load(ordering: .relaxed))
 }
-
-/// Removes what is half-written.
-private func unlinkTemporaryFiles() {}

@@ -78,13 +78,13 @@ struct OptionValues {
     /// What is wrong with a value, said where it stands.
     func fault(_ name: String, _ value: String, _ what: String) -> TTIError {
         guard let place else { return usage("value", "--\(name) \(quoted(value, limit: 60)) \(what)") }
-        return TTIError(.invalidInput, "input.prompts", "\(name) \(quoted(value, limit: 60)) \(what): \(place)")
+        return TTIError(.invalidInput, "input.settings", "\(name) \(quoted(value, limit: 60)) \(what): \(place)")
     }
 
     /// What is wrong with the options together, said where they stand.
     func conflict(_ what: String) -> TTIError {
         guard let place else { return usage("option", what) }
-        return TTIError(.invalidInput, "input.prompts", "\(what): \(place)")
+        return TTIError(.invalidInput, "input.settings", "\(what): \(place)")
     }
 }
 

@@ -1,4 +1,3 @@
-internal import Glibc
 internal import TTI
 internal import TTIFormats
 
@@ -6,9 +5,7 @@ internal import TTIFormats
 struct OutputName: Sendable {
     /// A path with `{seed}` and the others in it; "-" is standard output.
     let template: String
-    let existing: ExistingFile
-    /// Whether the file's name was chosen by us, so that two of the same name are told apart by a suffix.
-    let isOurs: Bool
+    let existing: ExistingFilePolicy
 
     /// - Parameters:
     ///   - isOneOfMany: whether there are several prompts, whose ids then tell default names apart.
@@ -17,42 +14,16 @@ struct OutputName: Sendable {
         guard let output = settings.output else {
             template = "tti-ar-{seed}.png"
             existing = settings.existing ?? .suffix
-            isOurs = true
             return
         }
         existing = settings.existing ?? .overwrite
         let isFolder = output.hasSuffix("/") || FileStatus(path: output)?.kind == .folder
-        isOurs = false
         template = isFolder ? joinPath(output, ownName) : output
     }
 
     var isStandardOutput: Bool { template == "-" }
 
     func path(_ values: NameValues) -> String { values.filled(template) }
-
-    /// Throws when the image could not be written after all the work.
-    static func check(path: String, existing: ExistingFile) throws(TTIError) {
-        let folder = parentFolder(path)
-        guard let status = FileStatus(path: folder) else {
-            throw TTIError(
-                .cannotCreate, "output.folder", "there is no folder \(quoted(folder)) to write into; create it first")
-        }
-        guard status.kind == .folder else {
-            throw TTIError(.cannotCreate, "output.folder", "\(quoted(folder)) is \(status.kindName), not a folder")
-        }
-        guard unsafe access(folder, W_OK | X_OK) == 0 else {
-            throw TTIError(
-                .cannotCreate, "output.permission", "the folder \(quoted(folder)) cannot be written to: \(message(errno))")
-        }
-        guard let file = FileStatus(path: path) else { return }
-        if file.kind == .folder {
-            throw TTIError(.cannotCreate, "output.kind", "\(quoted(path)) is a folder, where a file is to be written")
-        }
-        if existing == .error {
-            throw TTIError(
-                .cannotCreate, "output.exists", "\(quoted(path)) exists; choose another name, or --if-exists overwrite")
-        }
-    }
 }
 
 /// What placeholders in a file's name stand for.

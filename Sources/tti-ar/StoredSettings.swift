@@ -5,7 +5,7 @@ internal import TTIFormats
 enum StoredSettings {
     /// Members that are options of `generate`, with the option's name.
     private static let optionFromMember: [(member: String, option: String)] = [
-        ("mode", "mode"), ("checkpoint", "checkpoint"), ("variant", "variant"), ("prompt", "prompt"),
+        ("mode", "mode"), ("dtype", "dtype"), ("checkpoint", "checkpoint"), ("variant", "variant"), ("prompt", "prompt"),
         ("negative", "negative"), ("seed", "seed"), ("steps", "steps"), ("guidance", "guidance"),
         ("temperature", "temperature"), ("top_k", "top-k"), ("top_p", "top-p"), ("schedule", "schedule"),
         ("order", "order"), ("guidance_ramp", "guidance-ramp"), ("width", "width"), ("height", "height"), ("rng", "rng"),
@@ -15,8 +15,15 @@ enum StoredSettings {
     /// The settings in a file, as options.
     ///
     /// - Throws: `TTIError` of code missingInput or invalidInput.
-    static func read(_ path: String) throws(TTIError) -> OptionValues {
-        options(try metadata(path), place: quoted(path))
+    ///
+    /// - Parameter given: the command line, which has to name the picture again that the image was made from.
+    static func read(_ path: String, given: OptionValues) throws(TTIError) -> OptionValues {
+        let metadata = try metadata(path)
+        for (member, option) in [("image", "image"), ("init_tokens", "init-tokens")]
+        where metadata.json[member]?.bool == true && given[option] == nil {
+            throw usage("from", "the image was made from another file, which is not in it: \(quoted(path)); add --\(option) FILE")
+        }
+        return options(metadata, place: quoted(path))
     }
 
     /// What a file says about a picture's making.
@@ -72,9 +79,7 @@ enum StoredSettings {
             guard let value = values[option] else { continue }
             words.append("--\(option)=\(value)")
         }
-        for name in ["backend", "dtype"] {
-            if let value = metadata.json[name]?.string { words.append("--\(name)=\(value)") }
-        }
+        if let backend = metadata.json["backend"]?.string { words.append("--backend=\(backend)") }
         if metadata.json["image"]?.bool == true {
             words += ["--strength=\(values["strength"] ?? "0.5")", "--image=PICTURE.png"]
         }
