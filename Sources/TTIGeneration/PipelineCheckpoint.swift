@@ -47,7 +47,7 @@ package final class PipelineCheckpoint {
         }
         self.folder = folder
         detokenizer = try VQGANConfiguration(folder.folder("vqvae").configuration())
-        tokenizer = try loadTokenizer(folder: folder.folder("tokenizer").path)
+        tokenizer = try loadTokenizer(folder.folder("tokenizer"))
         switch index.className {
         case "AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline":
             let text = try CLIPTextConfiguration(
