@@ -56,13 +56,13 @@ extension OpCase {
         sample(2, 300, temperature: 1, topK: 200, topP: 0.95, scale: 8),
         sample(1, 8192, temperature: 1, purpose: .checkAndMeasure),
         sample(1, 8192, temperature: 1, topK: 100, topP: 0.9, purpose: .checkAndMeasure),
-        OpCase("sample", "equal logits at temperature 0: the lower id") { inputs in
+        OpCase("sample", "equal logits at temperature 0: the lower id", isBatchable: false) { inputs in
             let logits = inputs.numbers([1, 3, 2, 3, 3], [1, 5])
             let state = inputs.sampling(temperature: 0)
             let codes = inputs.integers([9, 9], [1, 2])
             return { [inputs.backend.sample(logits, state, into: codes), codes] }
         },
-        OpCase("sample", "what equals the k-th stays") { inputs in
+        OpCase("sample", "what equals the k-th stays", isBatchable: false) { inputs in
             // Were only one of the equals kept, its noise alone would decide; 64 of them make that plain.
             let logits = inputs.numbers(
                 [5] + [Float](repeating: 4, count: 64) + [Float](repeating: 0, count: 63), [1, 128])
@@ -70,7 +70,7 @@ extension OpCase {
             let codes = inputs.integers([9, 9], [1, 2])
             return { [inputs.backend.sample(logits, state, into: codes), codes] }
         },
-        OpCase("sample", "tokens of probability zero are never drawn") { inputs in
+        OpCase("sample", "tokens of probability zero are never drawn", isBatchable: false) { inputs in
             let logits = inputs.numbers((0..<40).map { $0 % 3 == 1 ? Float($0) * 0.01 : -.infinity }, [1, 40])
             let state = inputs.sampling(temperature: 1, topK: 30, topP: 0.99)
             let codes = inputs.integers([9, 9], [1, 2])
@@ -89,7 +89,7 @@ extension OpCase {
         nearest(2, 9, 33, codes: 100),
         nearest(1, 64, 4, codes: 31),
         nearest(1, 256, 64, codes: 1024, purpose: .checkAndMeasure),
-        OpCase("nearestCode", "equal codes: the lower index", batch: 1) { inputs in
+        OpCase("nearestCode", "equal codes: the lower index", isBatchable: false) { inputs in
             let x = inputs.numbers([0.1, 0.2, 3, 3], [2, 2])
             let codebook = inputs.numbers([3, 3, 0, 0, 0, 0, 3, 3], [4, 2])
             return { [inputs.backend.nearestCode(x, codebook)] }

@@ -68,7 +68,7 @@ extension OpCase {
             let backend = inputs.backend
             return { [backend.embed(ids, table)] }
         },
-        OpCase("embed", "1 of 3×33, a constant") { inputs in
+        OpCase("embed", "1 of 3×33, a constant", isBatchable: false) { inputs in
             let ids = inputs.integers([2], [1])
             let table = try inputs.constant([3, 33])
             let backend = inputs.backend

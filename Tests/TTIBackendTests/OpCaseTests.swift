@@ -1,0 +1,134 @@
+import TTICPU
+import TTICore
+import TTITestSupport
+import Testing
+
+/// One way to run on the CPU.
+struct CPUVariant: Sendable, CustomTestStringConvertible {
+    let instructionSet: CPUBackend.InstructionSet
+    let weightType: DType
+    let threads: Int
+
+    var testDescription: String { "\(instructionSet) \(weightType) \(threads) threads" }
+
+    func backend() -> CPUBackend {
+        CPUBackend(weightType: weightType, threads: threads, instructionSet: instructionSet)
+    }
+
+    /// Every kind of kernel that this processor can run; those that it cannot are not here, and the log says so.
+    static let all: [CPUVariant] = CPUBackend.InstructionSet.allCases.filter(\.isAvailable).flatMap { set in
+        [DType.float32, .bfloat16].map { CPUVariant(instructionSet: set, weightType: $0, threads: 2) }
+    }
+}
+
+/// What the reference says to every checked case, computed once for each type of weights.
+private let expectations: [DType: [[OpOutput]]] = {
+    var results: [DType: [[OpOutput]]] = [:]
+    for type in [DType.float32, .bfloat16] {
+        let reference = ReferenceBackend(weightType: type, cacheType: type)
+        results[type] = OpCase.checked.map { (try? $0.run(on: reference)) ?? [] }
+    }
+    return results
+}()
+
+struct OpCaseTests {
+    @Test(arguments: CPUVariant.all)
+    func `every operation is as the reference says`(variant: CPUVariant) throws {
+        let backend = variant.backend()
+        for (index, opCase) in OpCase.checked.enumerated() {
+            let expected = try #require(expectations[variant.weightType]?[index])
+            let outputs = try opCase.run(on: backend)
+            #expect(outputs.count == expected.count && !expected.isEmpty, "\(opCase)")
+            for (output, reference) in zip(outputs, expected) {
+                let difference = Difference(output, from: reference)
+                #expect(difference.isWithin(.of(opCase.operation)), "\(opCase): \(difference)")
+            }
+        }
+    }
+
+    @Test(arguments: CPUVariant.all)
+    func `threads change no bit`(variant: CPUVariant) throws {
+        let backends = [1, 2, 3].map {
+            CPUBackend(weightType: variant.weightType, threads: $0, instructionSet: variant.instructionSet)
+        }
+        for opCase in OpCase.checked {
+            let outputs = try backends.map { try opCase.run(on: $0).map { $0.values.map(\.bitPattern) } }
+            let isSame = outputs[0] == outputs[1] && outputs[0] == outputs[2]
+            #expect(isSame, "\(opCase)")
+        }
+    }
+
+    @Test(arguments: CPUVariant.all)
+    func `a batch is its entries alone, bit for bit`(variant: CPUVariant) throws {
+        let backend = variant.backend()
+        for opCase in OpCase.checked where opCase.isBatchable {
+            let together = try opCase.run(on: backend, entries: [0, 1, 2])
+            let alone = try (0..<3).map { try opCase.run(on: backend, entries: [$0]) }
+            for (number, output) in together.enumerated() {
+                let joined = alone.flatMap { $0[number].values }
+                // Bits, so that NaN in a place that nobody writes equals itself.
+                let isSame = output.values.map(\.bitPattern) == joined.map(\.bitPattern)
+                #expect(isSame, "\(opCase), output \(number)")
+            }
+        }
+    }
+
+    @Test(arguments: CPUVariant.all)
+    func `an override is as its default`(variant: CPUVariant) throws {
+        let backend = variant.backend()
+        let primitives = PrimitivesOnlyBackend(variant.backend())
+        let fused: Set = [
+            "normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve", "qkvDecodeAttention",
+            "guideAndSample",
+        ]
+        let cases = OpCase.checked.filter { fused.contains($0.operation) }
+        #expect(Set(cases.map(\.operation)) == fused)
+        for opCase in cases {
+            let (outputs, expected) = (try opCase.run(on: backend), try opCase.run(on: primitives))
+            for (output, reference) in zip(outputs, expected) {
+                let difference = Difference(output, from: reference)
+                #expect(difference.isWithin(.of(opCase.operation)), "\(opCase): \(difference)")
+            }
+        }
+    }
+
+    @Test(arguments: CPUVariant.all)
+    func `a replay is as the first time`(variant: CPUVariant) throws {
+        // Operations that change an operand in place are not repeatable.
+        let changing: Set = ["increment", "unmask"]
+        let backend = variant.backend()
+        for opCase in OpCase.checked where !changing.contains(opCase.operation) {
+            let direct = try opCase.run(on: backend)
+            backend.arena.rewind(to: 0)
+            let operation = try opCase.prepare(on: backend)
+            let mark = backend.arena.mark
+            final class Results { var tensors: [Tensor] = [] }
+            let results = Results()
+            let program = backend.record { results.tensors = operation() }
+            let first = results.tensors
+            backend.arena.rewind(to: mark)
+            for tensor in first where tensor.dtype == .float32 && tensor.byteOffset >= mark {
+                backend.write(
+                    HostTensor([Float](repeating: .nan, count: tensor.elementCount), tensor.shape), to: tensor)
+            }
+            program.replay()
+            #expect(first.map(\.byteOffset) == results.tensors.map(\.byteOffset), "\(opCase)")
+            for (tensor, output) in zip(results.tensors, direct) {
+                let values = try backend.read(tensor)
+                let isSame = values.map { Double($0).bitPattern } == output.values.map(\.bitPattern)
+                #expect(isSame, "\(opCase)")
+            }
+        }
+    }
+
+    @Test func `every operation of the protocol has a case`() {
+        let operations: Set = [
+            "linear", "embed", "convolve", "depthwiseConvolve", "norm", "groupNorm", "globalResponseNorm", "attention",
+            "append", "decodeAttention", "add", "activate", "gate", "modulate", "concatenate", "gather", "depthToSpace",
+            "increment", "guide", "sample", "maskedPlaces", "unmask", "nearestCode", "normLinear", "normModulate",
+            "gatedFeedForward", "groupNormConvolve", "qkvDecodeAttention", "guideAndSample",
+        ]
+        #expect(Set(OpCase.all.map(\.operation)) == operations)
+        #expect(Set(OpCase.all.map(\.description)).count == OpCase.all.count, "two cases of one name")
+    }
+}

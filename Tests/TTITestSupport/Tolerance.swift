@@ -1,0 +1,83 @@
+internal import TTICore
+
+/// How far a backend may be from the reference. The only place that says so: a test cannot bring its own number.
+///
+/// Weights and caches in bfloat16 have the limits of float32: the reference rounds them in the same way, they are exact in
+/// binary32, and sums are binary32 in both.
+package struct Tolerance: Sendable {
+    /// Σ (result - reference)² / Σ reference².
+    package let meanSquare: Double
+    /// max |result - reference| / max |reference|.
+    package let maximum: Double
+
+    /// Nothing is computed, or integers are.
+    static let exact = Tolerance(meanSquare: 0, maximum: 0)
+    /// One to three roundings of half a unit (2⁻²⁴ = 6e-8) each, and functions good to a few units in the last place.
+    static let elementwise = Tolerance(meanSquare: 1e-13, maximum: 5e-7)
+    /// Sums of k products in binary32. Added one after the other, k roundings of random sign have a mean square of k · 2⁻⁴⁸ of
+    /// the result's: 1.5e-11 for 4096, of which a tenth is seen, since the sum grows on its way.
+    static let product = Tolerance(meanSquare: 4e-12, maximum: 4e-6)
+    /// Mean and variance of up to millions of elements; an offset of 8 deviations costs three bits.
+    static let norm = Tolerance(meanSquare: 1e-12, maximum: 3e-6)
+    /// Two products and an exponential between them, whose argument's error is a relative error of the weight.
+    static let attention = Tolerance(meanSquare: 1e-12, maximum: 4e-6)
+    /// A norm, then a product; or two products and a gate: the first one's error goes through the second.
+    static let fused = Tolerance(meanSquare: 5e-12, maximum: 6e-6)
+
+    /// What holds for an operation of `Backend`; traps for a name that it does not know.
+    package static func of(_ operation: String) -> Tolerance {
+        switch operation {
+        case "embed", "append", "concatenate", "gather", "depthToSpace", "increment", "sample", "maskedPlaces",
+            "unmask",
+            "nearestCode", "guideAndSample":
+            exact
+        case "add", "activate", "gate", "modulate", "guide": elementwise
+        case "linear", "convolve", "depthwiseConvolve": product
+        case "norm", "groupNorm", "globalResponseNorm": norm
+        case "attention", "decodeAttention", "qkvDecodeAttention": attention
+        case "normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve": fused
+        default: preconditionFailure("no tolerance for \(operation)")
+        }
+    }
+}
+
+/// How far two results are apart.
+package struct Difference: Sendable, CustomStringConvertible {
+    /// As in `Tolerance`; infinite when shapes or types differ, or when a number is not finite.
+    package private(set) var meanSquare = Double.infinity
+    package private(set) var maximum = Double.infinity
+    private var reason = ""
+
+    package init(_ result: OpOutput, from reference: OpOutput) {
+        guard result.shape == reference.shape, result.isInteger == reference.isInteger else {
+            reason = "\(result.shape) instead of \(reference.shape)"
+            return
+        }
+        var (error, size, worst, scale) = (0.0, 0.0, (difference: -1.0, index: 0), 0.0)
+        for (index, expected) in reference.values.enumerated() {
+            let value = result.values[index]
+            guard value.isFinite, expected.isFinite else {
+                reason = "element \(index) is \(value) instead of \(expected)"
+                return
+            }
+            let difference = abs(value - expected)
+            error += difference * difference
+            size += expected * expected
+            scale = max(scale, abs(expected))
+            if difference > worst.difference { worst = (difference, index) }
+        }
+        meanSquare = error == 0 ? 0 : error / size
+        maximum = worst.difference <= 0 ? 0 : worst.difference / scale
+        if maximum > 0 {
+            let index = worst.index
+            reason =
+                "element \(index) of \(result.shape) is \(result.values[index]) instead of \(reference.values[index])"
+        }
+    }
+
+    package func isWithin(_ tolerance: Tolerance) -> Bool {
+        meanSquare <= tolerance.meanSquare && maximum <= tolerance.maximum
+    }
+
+    package var description: String { "mean square \(meanSquare), maximum \(maximum): \(reason)" }
+}
