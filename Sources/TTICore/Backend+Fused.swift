@@ -51,7 +51,8 @@ extension Backend {
         let result = body()
         precondition(result.buffer === arena.buffer, "the result of a scope lies in the arena")
         arena.rewind(to: mark)
-        let kept = allocate(result.shape, result.dtype)
+        // Not the backend's own `allocate`, which may fill what it gives out, and this may overlap the result.
+        let kept = arena.allocate(result.shape, result.dtype)
         if kept.byteOffset != result.byteOffset { copy(result, to: kept) }
         return kept
     }

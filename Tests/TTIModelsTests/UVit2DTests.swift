@@ -102,9 +102,9 @@ import Testing
                 let single = b.concatenate([tokens, tokens], axis: 0)
                 let alone = try b.read(example.model(single, example.prompt, on: b))
                 let row = prompt * 2 + image
-                #expect(
-                    Array(together[row * count..<(row + 1) * count])
-                        == Array(alone[prompt * count..<(prompt + 1) * count]))
+                let isEqual = together[row * count..<(row + 1) * count]
+                    .elementsEqual(alone[prompt * count..<(prompt + 1) * count])
+                #expect(isEqual, "image \(image) of prompt \(prompt)")
             }
         }
     }

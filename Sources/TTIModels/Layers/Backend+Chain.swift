@@ -11,7 +11,7 @@ extension Backend {
         let result = body(x)
         precondition(result.buffer === arena.buffer, "the result of a layer lies in the arena")
         arena.rewind(to: x.byteOffset)
-        let kept = allocate(result.shape, result.dtype)
+        let kept = arena.allocate(result.shape, result.dtype)
         if kept.byteOffset != result.byteOffset { copy(result, to: kept) }
         return kept
     }
