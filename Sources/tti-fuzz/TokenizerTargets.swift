@@ -1,0 +1,2 @@
+/// Readers of tokenizer files; the text room's.
+let tokenizerTargets: [FuzzTarget] = []
