@@ -7,7 +7,7 @@ let version = "0.1.0"
 let commit: String = unsafe String(cString: ctti_commit())
 
 /// The commands in the order in which the help lists them.
-let commands: [any Command.Type] = [GenerateCommand.self]
+let commands: [any Command.Type] = [GenerateCommand.self, RunCommand.self]
 
 /// Commands that the contract names and that are not written yet.
 let laterCommands = ["compare", "analyze", "batch", "worker"]
