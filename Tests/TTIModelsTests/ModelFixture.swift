@@ -107,6 +107,13 @@ extension Backend {
     }
 }
 
+/// Some rows of a matrix that is kept flat.
+func rows(_ chosen: [Int], of numbers: [Double], width: Int) -> [Double] {
+    var result: [Double] = []
+    for row in chosen { result += numbers[row * width..<(row + 1) * width] }
+    return result
+}
+
 /// Expects equal shapes and nearly equal numbers.
 func expectClose(
     _ found: Tensor, _ wanted: HostTensor, on backend: any Backend, _ tolerance: Double,
