@@ -22,13 +22,15 @@ void ctti_multiply(
     size_t outputs = product->outputs, rows = end_row - first_row;
     size_t panel_bytes =
         product->segments * product->segment_depth * ctti_panel_width * (product->wide ? sizeof(float) : 2);
+    // Strips are faster from a cache and slower from memory. Small matrices are those of small models.
+    bool is_small = panel_bytes * ctti_panel_count(outputs) <= 1 << 20;
     // Tiles of nearly the same height: 16 rows are 8 + 8, not 14 + 2.
     size_t tiles = (rows + kernels->most_rows - 1) / kernels->most_rows;
     for (size_t panel = first; panel < end;) {
         size_t column = panel * ctti_panel_width;
         const char *weights = (const char *)product->panels + panel * panel_bytes;
         const float *bias = product->bias ? product->bias + column : NULL;
-        ctti_strip strip = rows <= 2 ? kernels->strips[product->wide][rows] : NULL;
+        ctti_strip strip = is_small && rows <= 2 ? kernels->strips[product->wide][rows] : NULL;
         bool is_strip =
             strip && panel + ctti_panels_at_once <= end && column + ctti_panels_at_once * ctti_panel_width <= outputs;
         size_t width = least(outputs - column, (is_strip ? ctti_panels_at_once : 1) * ctti_panel_width);

@@ -10,7 +10,7 @@
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 #define INLINE static inline TARGET __attribute__((always_inline))
 
-enum { most_rows = 6, ahead = 2048 };
+enum { most_rows = 6, ahead = 8192 };
 
 // Outputs 8h and on are vector 2h, outputs 16 + 8h and on are vector 2h + 1: as a bfloat16 panel of 32 pairs them. A panel
 // of 16 has its outputs in order in vectors 0 and 1.

@@ -8,9 +8,9 @@
 typedef void (*ctti_tile)(
     const ctti_product *product, const float *x, const void *panel, const float *bias, float *y, size_t width);
 
-enum { ctti_panel_width = 32, ctti_most_rows = 14, ctti_panels_at_once = 4 };
+enum { ctti_panel_width = 32, ctti_most_rows = 14, ctti_panels_at_once = 2 };
 
-// The same for few rows and `ctti_panels_at_once` panels of 32: enough independent chains to fill the pipeline.
+// The same for few rows and `ctti_panels_at_once` panels of 32: enough independent chains to keep up with a cache.
 typedef void (*ctti_strip)(
     const ctti_product *product, const float *x, const void *panels, const float *bias, float *y);
 

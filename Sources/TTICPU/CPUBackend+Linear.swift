@@ -84,21 +84,20 @@ extension CPUBackend {
 
     /// Cut up as the threads like it: the bits do not depend on it.
     func multiply(_ product: ctti_product, panels: Int) {
-        let rows = unsafe product.rows
-        let panelBytes = unsafe product.segment_depth * 32 * weightType.byteCount
-        // Few rows are bound by the weights' bytes: chunks long enough to be streamed and short enough to be shared evenly.
-        // Many rows: blocks that stay in the second-level cache.
-        let rowBlock = min(rows, 112)
-        let rowBlocks = (rows + rowBlock - 1) / rowBlock
-        let wanted = max(1, (128 << 10) / panelBytes)
-        let panelBlock = wanted >= 4 ? wanted & ~3 : panels >= 32 * pool.threadCount ? 4 : wanted
-        let panelBlocks = (panels + panelBlock - 1) / panelBlock
+        let (rows, inputs) = unsafe (product.rows, product.segment_depth)
+        // Blocks of rows that stay in the second-level cache.
+        let rowBlocks = (rows + 111) / 112
+        // Parts of at least about a microsecond, at most 256 KB of weights, and eight for each thread in between.
+        let microseconds = panels * inputs * max(4, rows / rowBlocks) / 4096
+        let smallest = panels * 32 * inputs * weightType.byteCount / (256 << 10)
+        let parts = min(panels, max(1, smallest, min(microseconds, 8 * pool.threadCount / rowBlocks)))
         let isa = isa
-        pool.forEach(rowBlocks * panelBlocks) { index in
-            let (row, panel) = (index / panelBlocks * rowBlock, index % panelBlocks * panelBlock)
+        pool.forEach(rowBlocks * parts) { index in
+            let (block, part) = (index / parts, index % parts)
             unsafe withUnsafePointer(to: product) { product in
                 unsafe ctti_multiply(
-                    isa, product, row, min(rows, row + rowBlock), panel, min(panels, panel + panelBlock))
+                    isa, product, rows * block / rowBlocks, rows * (block + 1) / rowBlocks, panels * part / parts,
+                    panels * (part + 1) / parts)
             }
         }
     }
