@@ -38,6 +38,11 @@ package final class PipelineCheckpoint {
         case shapes
     }
 
+    /// Whether a pipeline of this class can be opened.
+    package static func isKnown(_ index: PipelineIndex) -> Bool {
+        ["AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline", "PartiPipeline"].contains(index.className)
+    }
+
     /// Reads configurations and tokenizer; opens no weights.
     package init(_ folder: CheckpointFolder) throws(FormatError) {
         guard let index = try folder.pipelineIndex() else {

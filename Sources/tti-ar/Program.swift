@@ -7,7 +7,10 @@ let version = "0.1.0"
 let commit: String = unsafe String(cString: ctti_commit())
 
 /// The commands in the order in which the help lists them.
-let commands: [any Command.Type] = [GenerateCommand.self, RunCommand.self]
+let commands: [any Command.Type] = [
+    GenerateCommand.self, RunCommand.self, TokenizeCommand.self, InspectCommand.self, DevicesCommand.self,
+    MetadataCommand.self,
+]
 
 /// Commands that the contract names and that are not written yet.
 let laterCommands = ["compare", "analyze", "batch", "worker"]

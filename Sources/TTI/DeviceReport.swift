@@ -1,0 +1,76 @@
+internal import Glibc
+internal import TTICPU
+internal import TTICore
+internal import TTIFormats
+
+/// A device of this machine, with what it was measured to do at best.
+package struct DeviceReport: Sendable {
+    package let backend: String
+    package let name: String
+    package let threads: Int
+    package let instructionSet: String
+    /// Bytes of memory that the device has, and that are free.
+    package let memory: (total: Int, free: Int)
+    package let ceilings: MeasuredCeilings
+
+    /// Measures the CPU, which takes about a second.
+    package static func cpu(threads: Int?) throws(TTIError) -> DeviceReport {
+        try translatingErrors {
+            let backend = CPUBackend(weightType: .float32, threads: threads ?? ThreadPool.defaultThreadCount)
+            return DeviceReport(
+                backend: backend.name, name: processorName(), threads: backend.pool.threadCount,
+                instructionSet: backend.instructionSet.rawValue, memory: hostMemory(),
+                ceilings: try MeasuredCeilings(backend))
+        }
+    }
+}
+
+/// What a machine was measured to do at best.
+package struct MeasuredCeilings: Sendable {
+    package let readGBs: Double
+    package let copyGBs: Double
+    package let teraFLOPs: Double
+
+    init(_ backend: CPUBackend) throws {
+        // Far more than caches hold, and little enough for a small machine.
+        let bytes = min(512 << 20, max(64 << 20, hostMemory().free / 8))
+        readGBs = try backend.measureReadBandwidth(bytes: bytes)
+        copyGBs = try backend.measureCopyBandwidth(bytes: bytes / 2)
+        teraFLOPs = backend.measureMatrixRate()
+    }
+}
+
+/// The processor as the system calls it.
+package func processorName() -> String {
+    let text = (try? textOfSystemFile("/proc/cpuinfo")) ?? ""
+    for line in text.split(separator: "\n") where line.hasPrefix("model name") {
+        return harmless(line.drop { $0 != ":" }.dropFirst().drop { $0 == " " })
+    }
+    return "unknown processor"
+}
+
+/// Memory of this machine, or what this process's control group may use if that is less.
+package func hostMemory() -> (total: Int, free: Int) {
+    var total = 0
+    var free = 0
+    for line in ((try? textOfSystemFile("/proc/meminfo")) ?? "").split(separator: "\n") {
+        let words = line.split(separator: " ")
+        guard words.count >= 2, let kibibytes = Int(words[1]) else { continue }
+        if words[0] == "MemTotal:" { total = kibibytes * 1024 }
+        if words[0] == "MemAvailable:" { free = kibibytes * 1024 }
+    }
+    if let text = try? textOfSystemFile("/sys/fs/cgroup/memory.max"), let limit = Int(text.prefix { $0 != "\n" }) {
+        let used = (try? textOfSystemFile("/sys/fs/cgroup/memory.current")).flatMap { Int($0.prefix { $0 != "\n" }) } ?? 0
+        total = min(total, limit)
+        free = min(free, max(0, limit - used))
+    }
+    return (total, free)
+}
+
+/// A file that the system makes up, whose size it does not say.
+private func textOfSystemFile(_ path: String) throws -> String {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return "" }
+    defer { close(descriptor) }
+    return String(decoding: try readToEnd(descriptor: descriptor, name: path, limit: 1 << 22), as: UTF8.self)
+}

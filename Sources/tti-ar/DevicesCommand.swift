@@ -1,0 +1,46 @@
+internal import TTI
+internal import TTIFormats
+
+/// `tti-ar devices`: what there is, with measured bandwidth and matrix rate.
+enum DevicesCommand: Command {
+    static let syntax = CommandSyntax(
+        name: "devices", operands: "", operandCount: 0...0,
+        summary: "The devices of this machine, with measured bandwidth and matrix rate.",
+        options: [CommonOptions.threads, CommonOptions.json, CommonOptions.quiet, CommonOptions.help])
+
+    static func run(_ arguments: Arguments) throws {
+        let threads = try arguments.values.integer("threads", in: 1...4096)
+        var progress = Progress(isQuiet: arguments.values.isOn("quiet") || arguments.values.isOn("json"))
+        progress.begin("measuring")
+        let cpu = try DeviceReport.cpu(threads: threads)
+        progress.clear()
+        let absent = "this build has no CUDA backend yet"
+        guard !arguments.values.isOn("json") else {
+            return try Output.json([
+                "devices": [
+                    [
+                        "backend": JSON(cpu.backend), "name": JSON(cpu.name), "threads": JSON(cpu.threads),
+                        "instruction_set": JSON(cpu.instructionSet), "memory_bytes": JSON(cpu.memory.total),
+                        "free_bytes": JSON(cpu.memory.free), "read_gb_s": JSON(cpu.ceilings.readGBs),
+                        "copy_gb_s": JSON(cpu.ceilings.copyGBs), "tflop_s": JSON(cpu.ceilings.teraFLOPs),
+                        "dtypes": ["f32", "bf16"],
+                    ]
+                ],
+                "unavailable": [["backend": "cuda", "reason": JSON(absent)]],
+            ])
+        }
+        try Output.write(Array(table([
+            (
+                cpu.backend,
+                "\(cpu.name), \(cpu.threads) thread\(cpu.threads == 1 ? "" : "s"), \(cpu.instructionSet), memory "
+                    + "\(byteText(cpu.memory.total)) (\(byteText(cpu.memory.free)) free)"
+            ),
+            (
+                "",
+                "reads \(decimals(cpu.ceilings.readGBs, 1)) GB/s, copies \(decimals(cpu.ceilings.copyGBs, 1)) GB/s, "
+                    + "\(decimals(cpu.ceilings.teraFLOPs * 1000, 0)) GFLOP/s in float32 (measured now)"
+            ),
+            ("cuda", absent),
+        ], indent: 0).utf8))
+    }
+}
