@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Text that is equal only to the same bytes.
 ///
 /// Swift's `String` calls "é" and "e" + combining acute equal, and a dictionary merges them; in a vocabulary they are two
@@ -16,7 +18,17 @@ package struct ByteString: Sendable, Hashable, Comparable, ExpressibleByStringLi
     package var isEmpty: Bool { string.isEmpty }
     package var description: String { string }
 
-    package static func == (a: ByteString, b: ByteString) -> Bool { a.string.utf8.elementsEqual(b.string.utf8) }
+    package static func == (a: ByteString, b: ByteString) -> Bool {
+        let (a, b) = (a.string.utf8, b.string.utf8)
+        guard a.count == b.count else { return false }
+        let areEqual = unsafe a.withContiguousStorageIfAvailable { a in
+            unsafe b.withContiguousStorageIfAvailable { b in
+                guard let start = a.baseAddress, let other = b.baseAddress else { return true }
+                return unsafe memcmp(start, other, a.count) == 0
+            }
+        }
+        return (areEqual ?? nil) ?? a.elementsEqual(b)
+    }
 
     package static func < (a: ByteString, b: ByteString) -> Bool {
         a.string.utf8.lexicographicallyPrecedes(b.string.utf8)

@@ -185,6 +185,8 @@ package struct JSONScanner {
         position += 1
         let start = position
         while position < bytes.count {
+            position = endOfPlainASCII(from: position)
+            guard position < bytes.count else { break }
             let byte = bytes[position]
             if byte == UInt8(ascii: "\"") {
                 position += 1
@@ -194,6 +196,17 @@ package struct JSONScanner {
             try plainCharacter(byte)
         }
         throw unexpected("the end of a string")
+    }
+
+    /// The next byte that is a quote, an escape, a control character or not ASCII.
+    private func endOfPlainASCII(from start: Int) -> Int {
+        var index = start
+        while index < bytes.count {
+            let byte = bytes[index]
+            if byte < 0x20 || byte >= 0x80 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { break }
+            index += 1
+        }
+        return index
     }
 
     /// Goes over one character of a string that is neither a quote nor an escape, checking that it is UTF-8.

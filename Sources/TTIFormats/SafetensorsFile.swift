@@ -51,10 +51,7 @@ package final class SafetensorsFile {
         entries = header.entries
         metadata = header.metadata
         unknownFields = header.unknownFields.sorted()
-        var indexFromName: [ByteString: Int] = [:]
-        indexFromName.reserveCapacity(header.entries.count)
-        for (index, entry) in header.entries.enumerated() { indexFromName[ByteString(entry.name)] = index }
-        self.indexFromName = indexFromName
+        indexFromName = header.indexFromName
     }
 
     /// How long the header is, checked against the file, so that `8 + length` cannot overflow.

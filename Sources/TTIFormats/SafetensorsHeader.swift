@@ -21,6 +21,7 @@ struct SafetensorsHeader {
     static let nameLimit = 1024
 
     private(set) var entries: [SafetensorsEntry] = []
+    private(set) var indexFromName: [ByteString: Int] = [:]
     private(set) var metadata: [(key: String, value: String)] = []
     /// Fields of entries that the format does not define; they are read over.
     private(set) var unknownFields: Set<String> = []
@@ -36,16 +37,18 @@ struct SafetensorsHeader {
         // The header needs three levels; what we do not know may have more.
         var scanner = JSONScanner(json, file: "the header of \(file)", maximumDepth: JSON.configurationDepth)
         try scanner.enterObject()
-        var names: Set<ByteString> = []
         var isFirst = true
+        var hasMetadata = false
         while let key = try scanner.nextKey(isFirst: isFirst) {
             isFirst = false
-            guard names.insert(key).inserted else {
-                throw error("model.header", "the tensor \(quoted(key.string)) is described twice")
-            }
             if key == "__metadata__" {
+                guard !hasMetadata else { throw error("model.header", "there are two '__metadata__'") }
+                hasMetadata = true
                 try readMetadata(&scanner)
             } else {
+                guard indexFromName.updateValue(entries.count, forKey: key) == nil else {
+                    throw error("model.header", "the tensor \(quoted(key.string)) is described twice")
+                }
                 guard entries.count < Self.tensorLimit else {
                     throw error("model.header", "there are more than \(Self.tensorLimit) tensors")
                 }
