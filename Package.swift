@@ -63,7 +63,9 @@ let package = Package(
             name: "TTITestSupport", dependencies: ["TTICore", "TTIFormats", "TTIAccounting"],
             path: "Tests/TTITestSupport", swiftSettings: strict),
         .executableTarget(
-            name: "tti-bench", dependencies: ["TTICore", "TTICPU", "TTITestSupport"], swiftSettings: strict),
+            name: "tti-bench",
+            dependencies: ["TTICore", "TTIFormats", "TTICPU", "TTIAccounting", "TTITestSupport", "CTTIVersion"],
+            swiftSettings: strict),
         .executableTarget(
             name: "tti-fuzz", dependencies: ["TTICore", "TTIFormats", "TTIText"], swiftSettings: strict),
         tests("TTICoreTests", ["TTICore"]),

@@ -1,1 +1,30 @@
-print("tti-bench")
+internal import Glibc
+
+let options: BenchOptions
+do throws(BenchOptions.Failure) {
+    options = try BenchOptions(Array(CommandLine.arguments.dropFirst()))
+} catch {
+    complain("tti-bench: error[usage]: \(error.text); try --help")
+    exit(64)
+}
+if options.isHelp {
+    print(BenchOptions.help)
+} else if options.cases.isEmpty {
+    complain("tti-bench: error[usage]: no case has \(options.filters) in its name; try --list")
+    exit(64)
+} else if options.isList {
+    for opCase in options.cases { print(opCase) }
+} else {
+    do {
+        try Bench(options).run()
+    } catch {
+        complain("tti-bench: error[backend.failed]: \(error)")
+        exit(70)
+    }
+}
+
+/// A line on standard error.
+func complain(_ text: String) {
+    let line = Array((text + "\n").utf8)
+    unsafe _ = line.withUnsafeBytes { unsafe write(2, $0.baseAddress, $0.count) }
+}
