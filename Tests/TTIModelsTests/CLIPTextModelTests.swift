@@ -46,8 +46,8 @@ import Testing
         let output = try Self.output(fixture, fixture.weights, on: b)
         func check(_ tensor: Tensor, _ first: [Double], _ sum: Double, _ sumOfAbsolutes: Double) throws {
             let numbers = try b.numbers(tensor)
-            expectClose(Array(numbers.prefix(6)), first, 1e-5)
-            expectClose([numbers.reduce(0, +), numbers.reduce(0) { $0 + abs($1) }], [sum, sumOfAbsolutes], 1e-5)
+            expectClose(Array(numbers.prefix(6)), first, .network)
+            expectClose([numbers.reduce(0, +), numbers.reduce(0) { $0 + abs($1) }], [sum, sumOfAbsolutes], .network)
         }
         try check(
             output.penultimate, [-3.243639, 1.036906, 1.713346, -1.522585, 0.835547, 0.311987], 6.537573, 58.136148)

@@ -95,8 +95,7 @@ enum TestedBackend: CaseIterable, CustomTestStringConvertible {
 
     var testDescription: String { self == .reference ? "reference" : "cpu f32" }
 
-    /// The largest difference, as a share of the largest expected number.
-    var tolerance: Double { self == .reference ? 1e-6 : 1e-4 }
+    var tolerance: Tolerance { self == .reference ? .networkInBinary64 : .network }
 }
 
 extension Backend {
@@ -116,7 +115,7 @@ func rows(_ chosen: [Int], of numbers: [Double], width: Int) -> [Double] {
 
 /// Expects equal shapes and nearly equal numbers.
 func expectClose(
-    _ found: Tensor, _ wanted: HostTensor, on backend: any Backend, _ tolerance: Double,
+    _ found: Tensor, _ wanted: HostTensor, on backend: any Backend, _ tolerance: Tolerance,
     sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
     #expect(found.shape.array == wanted.shape.array, sourceLocation: sourceLocation)
@@ -125,18 +124,21 @@ func expectClose(
 
 /// Expects nearly equal numbers.
 func expectClose(
-    _ found: [Double], _ wanted: [Double], _ tolerance: Double, sourceLocation: SourceLocation = #_sourceLocation
+    _ found: [Double], _ wanted: [Double], _ tolerance: Tolerance, sourceLocation: SourceLocation = #_sourceLocation
 ) {
     #expect(found.count == wanted.count, sourceLocation: sourceLocation)
-    var largest = 0.0
-    var place = 0
+    var (largest, place, squares) = (0.0, 0, 0.0)
     for (index, pair) in zip(found, wanted).enumerated() {
         let difference = pair.0.isFinite ? abs(pair.0 - pair.1) : .infinity
+        squares += difference * difference
         if difference > largest { (largest, place) = (difference, index) }
     }
-    let scale = max(1, wanted.reduce(0) { max($0, abs($1)) })
+    let scale = wanted.reduce(0) { max($0, abs($1)) }
+    let size = wanted.reduce(0) { $0 + $1 * $1 }
     #expect(
-        largest <= tolerance * scale,
-        "largest difference \(largest) at \(place): \(found[place]), not \(wanted[place])",
-        sourceLocation: sourceLocation)
+        largest <= tolerance.maximum * scale && squares <= tolerance.meanSquare * size,
+        """
+        maximum \(largest / scale), mean square \(squares / size); \
+        the largest at \(place): \(found[place]), not \(wanted[place])
+        """, sourceLocation: sourceLocation)
 }

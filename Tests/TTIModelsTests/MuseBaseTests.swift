@@ -21,7 +21,7 @@ import Testing
         #expect(all.count == 4 * 16 * 30 && all.allSatisfy { $0.isFinite })
         let some = try b.numbers(model.logits(hidden, at: b.upload(HostTensor([Int32(3), 9], [1, 2])), on: b))
         let wanted = rows([3, 9, 19, 25, 35, 41, 51, 57], of: all, width: 30)
-        expectClose(some, wanted, 1e-6)
+        expectClose(some, wanted, .networkInBinary64)
     }
 
     @Test func `sizes are the paper's`() {

@@ -70,7 +70,7 @@ import Testing
     func `decoding through the cache equals teacher forcing`(_ name: String, _ tested: TestedBackend) throws {
         let example = try Example(name, tested.make())
         let logits = try example.decoded(example.inputs()).flatMap { $0 }
-        expectClose(logits, try example.fixture.numbers("logits"), 1e-5)
+        expectClose(logits, try example.fixture.numbers("logits"), .network)
     }
 
     @Test(arguments: TestedBackend.allCases)

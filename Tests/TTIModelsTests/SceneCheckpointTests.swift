@@ -115,7 +115,7 @@ import Testing
             let tokens = b.upload(HostTensor(inputs.map { $0[step] }, [2]))
             let found = try b.numbers(model.step(tokens, at: position, caches, prompt, on: b))
             let expected = rows([step, count + step], of: all, width: codes)
-            expectClose(found, expected, 1e-5)
+            expectClose(found, expected, .network)
             b.increment(in: position)
         }
     }

@@ -51,8 +51,8 @@ import Testing
         let example = try Example(name, ReferenceBackend())
         let logits = try example.backend.numbers(example.model(example.tokens, example.prompt, on: example.backend))
         // The note counts [codes, places]; ours are [places, codes].
-        expectClose((0..<6).map { logits[$0 * 31] }, first, 1e-5)
-        expectClose([logits.reduce(0, +), logits.reduce(0) { $0 + abs($1) }], [sum, sumOfAbsolutes], 1e-5)
+        expectClose((0..<6).map { logits[$0 * 31] }, first, .network)
+        expectClose([logits.reduce(0, +), logits.reduce(0) { $0 + abs($1) }], [sum, sumOfAbsolutes], .network)
     }
 
     @Test(arguments: TestedBackend.allCases)
@@ -68,7 +68,7 @@ import Testing
         let wanted = (0..<2).flatMap { row in
             places.flatMap { place in (0..<31).map { all[(row * 24 + Int(place)) * 31 + $0] } }
         }
-        expectClose(try b.numbers(some), wanted, 1e-6)
+        expectClose(try b.numbers(some), wanted, .networkInBinary64)
     }
 
     @Test func `a shared first step gives each image its prompt's row`() throws {
@@ -82,7 +82,7 @@ import Testing
             let row = index / 4
             expectClose(
                 Array(some[index * 31..<(index + 1) * 31]),
-                Array(all[(row * 15 + Int(place)) * 31..<(row * 15 + Int(place) + 1) * 31]), 1e-9)
+                Array(all[(row * 15 + Int(place)) * 31..<(row * 15 + Int(place) + 1) * 31]), .networkInBinary64)
         }
     }
 

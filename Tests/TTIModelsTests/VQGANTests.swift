@@ -32,9 +32,9 @@ import Testing
         let sample = try b.numbers(model.decode(b.upload(try fixture.integers("codes")), on: b))
         // The note counts [channels, height, width]; ours are [height, width, channels].
         expectClose(
-            (0..<6).map { sample[$0 * 3] }, [-0.417054, -1.028300, -0.013821, 0.817704, 0.036514, -0.882472], 1e-5)
+            (0..<6).map { sample[$0 * 3] }, [-0.417054, -1.028300, -0.013821, 0.817704, 0.036514, -0.882472], .network)
         expectClose(
-            [sample.reduce(0, +), sample.reduce(0) { $0 + abs($1) }], [2.910002, 133.514405], 1e-5)
+            [sample.reduce(0, +), sample.reduce(0) { $0 + abs($1) }], [2.910002, 133.514405], .network)
         let codes = model.codes(model.encode(b.uploadActivations(try fixture.channelsLast("pixels")), on: b), on: b)
         #expect(try b.readIntegers(codes) == [0, 28, 27, 25, 28, 27, 26, 4, 28, 26, 5, 28, 2, 1, 28, 19])
     }
