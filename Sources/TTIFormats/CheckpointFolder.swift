@@ -22,7 +22,8 @@ package struct CheckpointFolder: Sendable {
         case .success(let status):
             guard status.kind == .folder else {
                 throw FormatError(
-                    .notRegularFile, "input.kind", "\(quoted(path)) is \(status.kindName), where a checkpoint's folder is needed",
+                    .notRegularFile, "input.kind",
+                    "\(quoted(path)) is \(status.kindName), where a checkpoint's folder is needed",
                     try: status.kind == .file ? "give the folder that it is in" : nil)
             }
         }

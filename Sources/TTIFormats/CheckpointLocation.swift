@@ -26,7 +26,8 @@ extension CheckpointFolder {
             }
         }
         let cache = HubCache(environment: environment)
-        if let repository = HubCache.Repository(argument), let folder = try cache?.folder(repository, variant: variant) {
+        if let repository = HubCache.Repository(argument), let folder = try cache?.folder(repository, variant: variant)
+        {
             return folder
         }
         throw notFound(argument, searchFolders, cache)
@@ -43,7 +44,9 @@ extension CheckpointFolder {
             remedies.append("'hf download \(harmless(argument))' fetches it from the Hugging Face Hub")
         }
         let shipped = Set(searchFolders.flatMap(folderContents)).sorted()
-        if remedies.isEmpty, !shipped.isEmpty { remedies.append("these come with tti-ar: \(shipped.joined(separator: ", "))") }
+        if remedies.isEmpty, !shipped.isEmpty {
+            remedies.append("these come with tti-ar: \(shipped.joined(separator: ", "))")
+        }
         return FormatError(
             .missingPath, "model.missing", "there is no checkpoint \(quoted(argument))",
             try: remedies.isEmpty ? nil : remedies.joined(separator: " "))

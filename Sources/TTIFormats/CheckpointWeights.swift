@@ -39,7 +39,9 @@ extension CheckpointFolder {
         for name in folderContents(path) {
             for stem in Self.stems {
                 for (beginning, ending) in [(stem + ".", ".safetensors"), (stem + ".safetensors.index.", ".json")]
-                where name.hasPrefix(beginning) && name.hasSuffix(ending) && name.utf8.count > beginning.utf8.count + ending.utf8.count {
+                where name.hasPrefix(beginning) && name.hasSuffix(ending)
+                    && name.utf8.count > beginning.utf8.count + ending.utf8.count
+                {
                     let variant = name.dropFirst(beginning.count).dropLast(ending.count)
                     // A shard's number is not part of the variant: "fp16-00001-of-00002".
                     if !variant.contains("-of-"), !variant.contains(".") { variants.insert(String(variant)) }
@@ -59,15 +61,18 @@ extension CheckpointFolder {
         let preferred = ["pytorch_model.bin", "diffusion_pytorch_model.bin"].first { names.contains($0) }
         if let pickle = preferred ?? names.first(where: isPickleName) {
             let file = quoted(joinPath(path, pickle))
-            return pickleError("the weights are only there as a pickle, which can run code when it is read: \(file)", file)
+            return pickleError(
+                "the weights are only there as a pickle, which can run code when it is read: \(file)", file)
         }
         if let shard = names.first(where: { $0.hasSuffix(".safetensors") }) {
             return FormatError(
-                .invalid, "model.weights", "there is \(quoted(shard)), but no \(quoted("model.safetensors")) and no index of shards",
+                .invalid, "model.weights",
+                "there is \(quoted(shard)), but no \(quoted("model.safetensors")) and no index of shards",
                 at: quoted(path), try: "rename it to 'model.safetensors', or fetch the missing index")
         }
         return FormatError(
-            .invalid, "model.weights", "there are no weights (model.safetensors or diffusion_pytorch_model.safetensors)",
+            .invalid, "model.weights",
+            "there are no weights (model.safetensors or diffusion_pytorch_model.safetensors)",
             at: quoted(path), try: repository.map { "fetch them with: hf download \($0)" })
     }
 }

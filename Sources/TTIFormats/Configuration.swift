@@ -12,7 +12,8 @@ package struct Configuration: Sendable {
         self.json = json
         place = quoted(file)
         guard json.object != nil else {
-            throw FormatError(.invalid, "model.config", "the configuration is \(json.kindName), not an object", at: place)
+            throw FormatError(
+                .invalid, "model.config", "the configuration is \(json.kindName), not an object", at: place)
         }
     }
 

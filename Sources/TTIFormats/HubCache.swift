@@ -32,12 +32,16 @@ struct HubCache {
             revision = parts.count == 2 ? String(parts[1]) : "main"
             // A revision may have slashes ("refs/pr/1"), but no component that leads elsewhere.
             guard
-                revision.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({ isPlainFileName(String($0)) })
+                revision.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({
+                    isPlainFileName(String($0))
+                })
             else { return nil }
         }
 
         private static func isName(_ name: Substring) -> Bool {
-            guard let first = name.utf8.first, first != UInt8(ascii: "."), first != UInt8(ascii: "-") else { return false }
+            guard let first = name.utf8.first, first != UInt8(ascii: "."), first != UInt8(ascii: "-") else {
+                return false
+            }
             return name.utf8.allSatisfy { byte in
                 switch byte {
                 case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -56,10 +60,13 @@ struct HubCache {
         let snapshots = joinPath(folder, "snapshots")
         let commit = try commit(repository, in: folder, snapshots: snapshots)
         let snapshot = joinPath(snapshots, commit)
-        let fetch = "hf download \(repository.name)" + (repository.revision == "main" ? "" : " --revision \(repository.revision)")
+        let fetch =
+            "hf download \(repository.name)"
+            + (repository.revision == "main" ? "" : " --revision \(repository.revision)")
         guard FileStatus(path: snapshot)?.kind == .folder else {
             throw FormatError(
-                .missingPath, "model.incomplete", "\(quoted(repository.name)) is not in the cache at revision \(quoted(repository.revision))",
+                .missingPath, "model.incomplete",
+                "\(quoted(repository.name)) is not in the cache at revision \(quoted(repository.revision))",
                 at: quoted(snapshot), try: "fetch it with: \(fetch)")
         }
         let checkpoint = try CheckpointFolder(path: snapshot, variant: variant)
@@ -101,7 +108,9 @@ struct HubCache {
             throw FormatError(
                 .missingPath, "model.revision",
                 "\(quoted(repository.name)) is in the cache, but not its revision \(quoted(repository.revision))"
-                    + (there.isEmpty ? "" : " (there are \(there.prefix(6).map { harmless($0, limit: 48) }.joined(separator: ", ")))"),
+                    + (there.isEmpty
+                        ? ""
+                        : " (there are \(there.prefix(6).map { harmless($0, limit: 48) }.joined(separator: ", ")))"),
                 at: quoted(folder),
                 try: "name one of those after '@', or fetch it with: hf download \(repository.name) --revision"
                     + " \(repository.revision)")
@@ -110,7 +119,8 @@ struct HubCache {
         let commit = text.split { $0.isWhitespace }.first.map(String.init) ?? ""
         guard isCommit(commit) else {
             throw FormatError(
-                .invalid, "model.revision", "the file should hold a commit of 40 hexadecimal digits: \(quoted(text, limit: 60))",
+                .invalid, "model.revision",
+                "the file should hold a commit of 40 hexadecimal digits: \(quoted(text, limit: 60))",
                 at: quoted(reference))
         }
         return commit
@@ -118,7 +128,9 @@ struct HubCache {
 }
 
 /// Whether the text is a git commit: 40 hexadecimal digits.
-private func isCommit(_ text: String) -> Bool { text.utf8.count == 40 && text.allSatisfy { $0.isASCII && $0.isHexDigit } }
+private func isCommit(_ text: String) -> Bool {
+    text.utf8.count == 40 && text.allSatisfy { $0.isASCII && $0.isHexDigit }
+}
 
 /// Replaces `~` at the beginning by the home folder.
 private func expandHome(_ path: String, _ environment: (String) -> String?) -> String {

@@ -101,7 +101,8 @@ package func readFile(_ path: String, limit: Int) throws(FormatError) -> [UInt8]
     var failure: Int32 = 0
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { target, initialized in
         while filled < count {
-            let free = unsafe UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(target)[filled..<count])
+            let free = unsafe UnsafeMutableRawBufferPointer(
+                rebasing: UnsafeMutableRawBufferPointer(target)[filled..<count])
             let step = retryingInterrupts { unsafe read(descriptor, free.baseAddress, free.count) }
             if step < 0 { failure = errno }
             if step <= 0 { break }

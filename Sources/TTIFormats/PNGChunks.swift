@@ -21,7 +21,8 @@ struct PNGChunks {
     init(_ file: [UInt8], name: String) throws(FormatError) {
         func error(_ what: String) -> FormatError { FormatError(.badInput, "png.damaged", what, at: name) }
         guard file.starts(with: Self.signature) else {
-            throw FormatError(.badInput, "png.format", file.isEmpty ? "the file is empty" : "this is not a PNG file", at: name)
+            throw FormatError(
+                .badInput, "png.format", file.isEmpty ? "the file is empty" : "this is not a PNG file", at: name)
         }
         var chunks: [PNGChunk] = []
         var position = 8
@@ -36,7 +37,9 @@ struct PNGChunks {
                 throw error("the PNG ends in its chunk \(type) at byte \(position)")
             }
             guard type == "IDAT" || length <= Self.byteLimit else {
-                throw error("the PNG's chunk \(type) at byte \(position) has \(byteText(length)), more than \(byteText(Self.byteLimit))")
+                throw error(
+                    "the PNG's chunk \(type) at byte \(position) has \(byteText(length)), more than \(byteText(Self.byteLimit))"
+                )
             }
             let range = position + 8..<position + 8 + length
             guard crc32(file[position + 4..<range.upperBound]) == bigEndian32(file, range.upperBound) else {
@@ -94,7 +97,9 @@ struct PNGHeader {
         case 6: (channels, depths) = (4, [8, 16])
         default: throw error("the PNG has the unknown colour type \(bytes[9])")
         }
-        guard depths.contains(depth) else { throw error("the PNG has \(depth) bits a channel in colour type \(bytes[9])") }
+        guard depths.contains(depth) else {
+            throw error("the PNG has \(depth) bits a channel in colour type \(bytes[9])")
+        }
         guard bytes[10] == 0, bytes[11] == 0, bytes[12] <= 1 else {
             throw error("the PNG is compressed, filtered or interlaced in an unknown way")
         }

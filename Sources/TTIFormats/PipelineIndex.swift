@@ -62,11 +62,15 @@ extension CheckpointFolder {
 
     /// Throws `invalid` when this is neither a pipeline nor a component.
     package func checkIsCheckpoint() throws(FormatError) {
-        let names = [PipelineIndex.fileName, "config.json", "scheduler_config.json", "tokenizer.json", "tokenizer_config.json"]
+        let names = [
+            PipelineIndex.fileName, "config.json", "scheduler_config.json", "tokenizer.json", "tokenizer_config.json",
+        ]
         if names.contains(where: contains) { return }
         let contents = folderContents(path)
         var remedy: String?
-        if let inner = contents.first(where: { FileStatus(path: joinPath(joinPath(path, $0), PipelineIndex.fileName)) != nil }) {
+        if let inner = contents.first(where: {
+            FileStatus(path: joinPath(joinPath(path, $0), PipelineIndex.fileName)) != nil
+        }) {
             remedy = "perhaps \(quoted(joinPath(path, inner))) was meant"
         } else if let single = contents.first(where: { $0.hasSuffix(".safetensors") || isPickleName($0) }) {
             remedy = "single-file checkpoints such as \(quoted(single)) must be converted to a diffusers folder first"
@@ -74,7 +78,8 @@ extension CheckpointFolder {
             remedy = "finish the download with: hf download \(repository)"
         }
         throw FormatError(
-            .invalid, "model.layout", "the folder is no checkpoint: it has neither 'model_index.json' nor 'config.json'",
+            .invalid, "model.layout",
+            "the folder is no checkpoint: it has neither 'model_index.json' nor 'config.json'",
             at: quoted(path), try: remedy)
     }
 }

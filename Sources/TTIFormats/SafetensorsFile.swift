@@ -60,22 +60,26 @@ package final class SafetensorsFile {
             throw FormatError(.invalid, "model.empty", "the file is empty", at: name, try: "download or copy it again")
         }
         guard file.count >= 8 else {
-            throw unsafe foreignFormat(file, name) ?? FormatError(
-                .invalid, "model.truncated", "the file has \(byteText(file.count)), too few for a safetensors file",
-                at: name, try: "download or copy it again")
+            throw unsafe foreignFormat(file, name)
+                ?? FormatError(
+                    .invalid, "model.truncated", "the file has \(byteText(file.count)), too few for a safetensors file",
+                    at: name, try: "download or copy it again")
         }
         let length = UInt64(littleEndian: unsafe file.loadUnaligned(as: UInt64.self))
         guard length <= UInt64(SafetensorsHeader.byteLimit) else {
-            throw unsafe foreignFormat(file, name) ?? FormatError(
-                .invalid, "model.header",
-                "this is no safetensors file, or its header is too large: it would have \(length) bytes, of at most"
-                    + " \(SafetensorsHeader.byteLimit)", at: name)
+            throw unsafe foreignFormat(file, name)
+                ?? FormatError(
+                    .invalid, "model.header",
+                    "this is no safetensors file, or its header is too large: it would have \(length) bytes, of at most"
+                        + " \(SafetensorsHeader.byteLimit)", at: name)
         }
         guard Int(length) <= file.count - 8 else {
-            throw unsafe foreignFormat(file, name) ?? FormatError(
-                .invalid, "model.truncated",
-                "the file ends in its header, which should have \(length) bytes: there are \(file.count - 8)", at: name,
-                try: "download or copy it again")
+            throw unsafe foreignFormat(file, name)
+                ?? FormatError(
+                    .invalid, "model.truncated",
+                    "the file ends in its header, which should have \(length) bytes: there are \(file.count - 8)",
+                    at: name,
+                    try: "download or copy it again")
         }
         // Two bytes of another format can look like a length that is possible; a header then would not begin like one.
         if unsafe length == 0 || !isHeaderStart(file[8]), let known = unsafe foreignFormat(file, name) { throw known }

@@ -66,7 +66,8 @@ struct SafetensorsHeader {
 
     private func checkName(_ name: ByteString) throws(FormatError) {
         guard name.utf8.count <= Self.nameLimit else {
-            throw error("model.header", "the name of tensor \(quoted(name.string)) has more than \(Self.nameLimit) bytes")
+            throw error(
+                "model.header", "the name of tensor \(quoted(name.string)) has more than \(Self.nameLimit) bytes")
         }
         for scalar in name.string.unicodeScalars where scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) {
             throw error("model.header", "the name of tensor \(quoted(name.string)) has a control character")
@@ -89,7 +90,9 @@ struct SafetensorsHeader {
         }
     }
 
-    private mutating func readEntry(_ scanner: inout JSONScanner, _ name: String) throws(FormatError) -> SafetensorsEntry {
+    private mutating func readEntry(_ scanner: inout JSONScanner, _ name: String) throws(FormatError)
+        -> SafetensorsEntry
+    {
         guard try scanner.kind() == .object else {
             throw error("model.header", "the tensor \(quoted(name)) is not described by an object")
         }
@@ -194,7 +197,8 @@ struct SafetensorsHeader {
                 let trouble = entry.range.lowerBound < end ? "overlaps another one" : "leaves a gap before it"
                 throw error(
                     "model.geometry",
-                    "the tensor \(quoted(entry.name)) at bytes \(entry.range.lowerBound)..<\(entry.range.upperBound) \(trouble)")
+                    "the tensor \(quoted(entry.name)) at bytes \(entry.range.lowerBound)..<\(entry.range.upperBound) \(trouble)"
+                )
             }
             end = entry.range.upperBound
         }

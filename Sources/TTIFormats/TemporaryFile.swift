@@ -138,7 +138,8 @@ package enum TemporaryFiles {
     package static func removeStale(in folder: String) {
         var now = timespec()
         guard unsafe clock_gettime(CLOCK_REALTIME, &now) == 0 else { return }
-        for name in folderContents(folder) where name.hasPrefix(".tti-ar.") && name.hasSuffix(".tmp") && name.utf8.count == 28 {
+        for name in folderContents(folder)
+        where name.hasPrefix(".tti-ar.") && name.hasSuffix(".tmp") && name.utf8.count == 28 {
             let path = joinPath(folder, name)
             guard let status = FileStatus(path: path, followsLinks: false), status.kind == .file,
                 now.tv_sec - status.modified > 3600

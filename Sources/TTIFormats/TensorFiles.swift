@@ -55,7 +55,8 @@ package final class TensorFiles {
             }
             guard shardNames.count < Self.shardLimit else {
                 throw FormatError(
-                    .invalid, "model.index", "the index names more than \(Self.shardLimit) shards", at: quoted(indexName))
+                    .invalid, "model.index", "the index names more than \(Self.shardLimit) shards",
+                    at: quoted(indexName))
             }
             shardFromName[shard] = shardNames.count
             fileFromName[tensor] = shardNames.count

@@ -17,7 +17,9 @@ extension Weights {
     /// numbers, in whatever order they are asked for.
     ///
     /// - Parameter dtype: a floating-point type; traps for others.
-    package static func random(seed: UInt64, dtype: DType) -> Weights { Weights(RandomWeights(seed: seed, dtype: dtype)) }
+    package static func random(seed: UInt64, dtype: DType) -> Weights {
+        Weights(RandomWeights(seed: seed, dtype: dtype))
+    }
 }
 
 private final class FileWeights: WeightSource {

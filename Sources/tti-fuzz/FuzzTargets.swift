@@ -21,7 +21,10 @@ private let jsonTarget = FuzzTarget(
         #"{"a": [1, -2.5e3, true, false, null, "x\u00e9\ud83d\ude00"], "b": {"c": {}}, "é": ""}"#,
         #"[[[[[[[[]]]]]]]]"#, #""text""#, "0", #"{"1":1,"2":2,"3":3,"4":4,"5":5,"6":6,"7":7,"8":8,"9":9,"10":10}"#,
     ].map { Array($0.utf8) },
-    words: ["{", "}", "[", "]", "\"", "\\u", "\\ud800", "\\udc00", ":", ",", "null", "1e999", "-0", "\u{feff}", "\u{0}", "[[[["]
+    words: [
+        "{", "}", "[", "]", "\"", "\\u", "\\ud800", "\\udc00", ":", ",", "null", "1e999", "-0", "\u{feff}", "\u{0}",
+        "[[[[",
+    ]
 ) { bytes in
     guard let json = accepted({ () throws(FormatError) in try JSON(bytes, file: "input") }) else { return false }
     // What was read must write and read back the same.
@@ -43,11 +46,14 @@ private let safetensorsTarget = FuzzTarget(
         Array("version https://git-lfs.github.com/spec/v1\n".utf8),
     ],
     words: [
-        "dtype", "shape", "data_offsets", "__metadata__", "F32", "BF16", "F4", "F8_E4M3", "I64", "[0,0]", "9223372036854775807",
+        "dtype", "shape", "data_offsets", "__metadata__", "F32", "BF16", "F4", "F8_E4M3", "I64", "[0,0]",
+        "9223372036854775807",
         "4611686018427387904", "18446744073709551616", "-1", "{", "}", "[", "]", "\"",
     ]
 ) { bytes in
-    guard let file = accepted({ () throws(FormatError) in try SafetensorsFile(bytes: bytes, name: "input") }) else { return false }
+    guard let file = accepted({ () throws(FormatError) in try SafetensorsFile(bytes: bytes, name: "input") }) else {
+        return false
+    }
     for entry in file.entries {
         // The byte count was checked, so reading all elements must be possible.
         if let tensor = try? file.tensor(entry.name) { _ = tensor.floats() }
@@ -70,7 +76,8 @@ private let indexTarget = FuzzTarget(
 
 private let pngTarget = FuzzTarget(
     name: "png",
-    seeds: pngSeeds, words: ["IHDR", "PLTE", "tRNS", "IDAT", "IEND", "tEXt", "zTXt", "iTXt", "gAMA", "iCCP", "parameters\0"]
+    seeds: pngSeeds,
+    words: ["IHDR", "PLTE", "tRNS", "IDAT", "IEND", "tEXt", "zTXt", "iTXt", "gAMA", "iCCP", "parameters\0"]
 ) { bytes in
     // Checksums are made right, or nothing behind them would ever be reached.
     let repaired = repairingChecksums(bytes)

@@ -63,7 +63,9 @@ struct Mutator {
         let isDigit: (UInt8) -> Bool = { (0x30...0x39).contains($0) }
         guard let start = bytes[place...].firstIndex(where: isDigit) else { return }
         let end = bytes[start...].firstIndex { !isDigit($0) } ?? bytes.count
-        let values = ["0", "1", "-1", "4", "8", "127", "4294967296", "9223372036854775807", "9223372036854775808", "1e9", "0.5"]
+        let values = [
+            "0", "1", "-1", "4", "8", "127", "4294967296", "9223372036854775807", "9223372036854775808", "1e9", "0.5",
+        ]
         let old = Int(String(decoding: bytes[start..<end], as: UTF8.self)) ?? 0
         let new = below(3) == 0 ? String(old &+ below(3) &- 1) : values[below(values.count)]
         bytes.replaceSubrange(start..<end, with: new.utf8)

@@ -14,7 +14,9 @@ var arguments = CommandLine.arguments.dropFirst()
 while let argument = arguments.popFirst() {
     switch argument {
     case "--seconds":
-        guard let value = arguments.popFirst().flatMap(Double.init), value > 0 else { usage("--seconds needs a number") }
+        guard let value = arguments.popFirst().flatMap(Double.init), value > 0 else {
+            usage("--seconds needs a number")
+        }
         seconds = value
     case "--seed":
         guard let value = arguments.popFirst().flatMap(UInt64.init) else { usage("--seed needs a number") }

@@ -85,7 +85,8 @@ import Testing
         for path in ["absent/x", "file/x", "", "x/", "a\u{0}b", String(repeating: "n", count: 300)] {
             let path = path.isEmpty ? "" : folder[path]
             #expect(failure { try AtomicFile.write([1], to: path) }?.kind == .cannotCreate, "\(path)")
-            #expect(failure { try AtomicFile.check(path, ifExists: .overwrite) }?.kind == .cannotCreate || path.count > 300)
+            #expect(
+                failure { try AtomicFile.check(path, ifExists: .overwrite) }?.kind == .cannotCreate || path.count > 300)
         }
         #expect(failure { try AtomicFile.write([1], to: folder.path) }?.kind == .cannotCreate)
         if getuid() != 0 {
@@ -104,7 +105,8 @@ import Testing
         try AtomicFile.check(folder["new"], ifExists: .error)
         try AtomicFile.check(folder["file"], ifExists: .skip)
         #expect(failure { try AtomicFile.check(folder["file"], ifExists: .error) }?.code == "output.exists")
-        #expect(failure { try AtomicFile.check(folder["new"], ifExists: .error, byteCount: Int.max) }?.code == "io.full")
+        #expect(
+            failure { try AtomicFile.check(folder["new"], ifExists: .error, byteCount: Int.max) }?.code == "io.full")
         #expect(folder.contents == ["file"])
     }
 
@@ -155,7 +157,8 @@ import Testing
         #expect(folder.read("small/out") == Array("old".utf8))
         #expect(folderContents(folder["small"]) == ["out"])
         #expect(
-            failure { try AtomicFile.check(folder["small/x"], ifExists: .overwrite, byteCount: 1 << 20) }?.code == "io.full")
+            failure { try AtomicFile.check(folder["small/x"], ifExists: .overwrite, byteCount: 1 << 20) }?.code
+                == "io.full")
     }
 
     @Test func `old temporary files of dead processes are removed and young ones stay`() throws {

@@ -125,7 +125,8 @@ import Testing
     @Test(arguments: [
         (#"{}"#, "model.index"), (#"[]"#, "model.index"), (#"{"weight_map": {}}"#, "model.index"),
         (#"{"weight_map": []}"#, "model.index"), (#"{"weight_map": {"a": 1}}"#, "model.index"),
-        (#"{"weight_map": {"a": null}}"#, "model.index"), (#"{"weight_map": {"missing": "a.safetensors"}}"#, "model.index"),
+        (#"{"weight_map": {"a": null}}"#, "model.index"),
+        (#"{"weight_map": {"missing": "a.safetensors"}}"#, "model.index"),
         (#"{"weight_map": {"a": "b.safetensors", "b": "b.safetensors"}}"#, "model.index"),
         (#"{"weight_map": {"a": "a.safetensors", "c": "c.safetensors"}}"#, "model.index"),
         (#"{"weight_map": {"a": "a.safetensors", "a": "a.safetensors"}}"#, "json.syntax"),
@@ -321,7 +322,8 @@ import Testing
 
     @Test func `fields are read with default and check`() throws {
         let c = try configuration(
-            #"{"n": 3, "x": 0.5, "whole": 1, "b": true, "s": "t", "act": "gelu", "l": [1, 2], "none": null, "o": {"n": 4}}"#)
+            #"{"n": 3, "x": 0.5, "whole": 1, "b": true, "s": "t", "act": "gelu", "l": [1, 2], "none": null, "o": {"n": 4}}"#
+        )
         #expect(try c.integer("n", in: 1...8) == 3)
         #expect(try c.integer("m", default: 7, in: 1...8) == 7)
         #expect(try c.integer("none", default: 7, in: 1...8) == 7)
@@ -338,8 +340,11 @@ import Testing
     }
 
     @Test func `a wrong field is named with what it has`() throws {
-        let c = try configuration(#"{"n": "3", "x": "y", "big": 1e9, "huge": 99999999999999999999, "l": [1, -1], "act": "tanh"}"#)
-        #expect(failure { _ = try c.integer("n", in: 1...8) }?.message == "'n' is the string '3', not an integer: 'config.json'")
+        let c = try configuration(
+            #"{"n": "3", "x": "y", "big": 1e9, "huge": 99999999999999999999, "l": [1, -1], "act": "tanh"}"#)
+        #expect(
+            failure { _ = try c.integer("n", in: 1...8) }?.message
+                == "'n' is the string '3', not an integer: 'config.json'")
         #expect(failure { _ = try c.integer("big", in: 1...8) }?.code == "model.config")
         #expect(failure { _ = try c.integer("huge", in: 1...8) }?.code == "model.config")
         #expect(failure { _ = try c.integer("absent", in: 1...8) }?.message.contains("missing") == true)
@@ -347,7 +352,8 @@ import Testing
         #expect(failure { _ = try c.number("big", in: 0...1) }?.code == "model.config")
         #expect(failure { _ = try c.integers("l", count: 1...4, in: 0...9) }?.code == "model.config")
         #expect(failure { _ = try c.integers("l", count: 3...3, in: -9...9) }?.code == "model.config")
-        #expect(failure { _ = try c.choice("act", default: Activation.relu) }?.message.contains("'relu', 'gelu'") == true)
+        #expect(
+            failure { _ = try c.choice("act", default: Activation.relu) }?.message.contains("'relu', 'gelu'") == true)
         #expect(failure { _ = try configuration("[]") }?.code == "model.config")
     }
 

@@ -25,10 +25,12 @@ import Testing
         #expect(json["e\u{301}"]?.integer == 1)
     }
 
-    @Test(arguments: [
-        ("1", 1, 1.0), ("-0", 0, -0.0), ("1.0", nil, 1), ("1e3", nil, 1000), ("9223372036854775807", Int.max, 0x1p63),
-        ("9223372036854775808", nil, 0x1p63), ("1e400", nil, nil), ("0.1", nil, 0.1),
-    ] as [(String, Int?, Double?)])
+    @Test(
+        arguments: [
+            ("1", 1, 1.0), ("-0", 0, -0.0), ("1.0", nil, 1), ("1e3", nil, 1000),
+            ("9223372036854775807", Int.max, 0x1p63),
+            ("9223372036854775808", nil, 0x1p63), ("1e400", nil, nil), ("0.1", nil, 0.1),
+        ] as [(String, Int?, Double?)])
     func `numbers are integers only when written so`(text: String, integer: Int?, number: Double?) throws {
         let json = try parse(text)
         #expect(json.integer == integer)
@@ -36,7 +38,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", " ", "{", "[", "[1,]", "[1 2]", "{,}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}", "{\"a\":1 \"b\":2}",
+        "", " ", "{", "[", "[1,]", "[1 2]", "{,}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}",
+        "{\"a\":1 \"b\":2}",
         "01", "-", "-01", "+1", ".5", "1.", "1.e3", "1e", "1e+", "0x10", "NaN", "Infinity", "-Infinity", "nul", "True",
         "tru", "\"", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\ud800x\"", "\"\\ud800\\n\"",
         "\"\\ud800\\ud800\"", "\"\\udc00\"", "\"\n\"", "\"\t\"", "\"\u{0}\"", "[1]]", "1 1", "{}x", "// c\n1", "[1,,2]",
@@ -45,18 +48,23 @@ import Testing
     func `what RFC 8259 does not allow is refused`(text: String) {
         #expect { try parse(text) } throws: { error in
             let error = error as? FormatError
-            return error?.kind == .invalid && error?.code == "json.syntax" && error?.place?.hasPrefix("test.json, line ") == true
+            return error?.kind == .invalid && error?.code == "json.syntax"
+                && error?.place?.hasPrefix("test.json, line ") == true
         }
     }
 
-    @Test(arguments: [
-        [0x80], [0xc0, 0x80], [0xc1, 0xbf], [0xc3], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xe2, 0x82], [0xf0, 0x80, 0x80, 0x80],
-        [0xf4, 0x90, 0x80, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xff], [0xe2, 0x28, 0xa1], [0xf0, 0x9f, 0x98, 0x28],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x80], [0xc0, 0x80], [0xc1, 0xbf], [0xc3], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xe2, 0x82],
+            [0xf0, 0x80, 0x80, 0x80],
+            [0xf4, 0x90, 0x80, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xff], [0xe2, 0x28, 0xa1], [0xf0, 0x9f, 0x98, 0x28],
+        ] as [[UInt8]])
     func `strings that are not UTF-8 are refused`(bytes: [UInt8]) {
         let quote = UInt8(ascii: "\"")
         #expect(throws: FormatError.self) { try JSON([quote] + bytes + [quote], file: "x") }
-        #expect(throws: FormatError.self) { try JSON([quote, quote.advanced(by: 1), 0x5c, 0x6e] + bytes + [quote], file: "x") }
+        #expect(throws: FormatError.self) {
+            try JSON([quote, quote.advanced(by: 1), 0x5c, 0x6e] + bytes + [quote], file: "x")
+        }
     }
 
     @Test func `every prefix of a document is refused`() throws {
@@ -103,7 +111,8 @@ import Testing
 
     @Test func `what is written reads back the same`() throws {
         let json: JSON = [
-            "text": "quote \" back \\ line \n tab \t bell \u{7} é 😀 e\u{301}", "integer": -12, "number": 0.1, "whole": 3.0,
+            "text": "quote \" back \\ line \n tab \t bell \u{7} é 😀 e\u{301}", "integer": -12, "number": 0.1,
+            "whole": 3.0,
             "tiny": 1e-30, "huge": 1e30, "yes": true, "nothing": nil, "list": [1, [2], []], "object": ["a": [:]],
         ]
         #expect(try JSON(json.bytes(), file: "x") == json)

@@ -3,7 +3,9 @@ import Testing
 
 @Suite struct PNGTests {
     private func pixels(_ width: Int, _ height: Int) -> RGBPixels {
-        RGBPixels(width: width, height: height, bytes: (0..<width * height * 3).map { UInt8(truncatingIfNeeded: $0 &* 37 ^ $0 >> 3) })
+        RGBPixels(
+            width: width, height: height,
+            bytes: (0..<width * height * 3).map { UInt8(truncatingIfNeeded: $0 &* 37 ^ $0 >> 3) })
     }
 
     // MARK: Making files by hand
@@ -26,7 +28,9 @@ import Testing
         return bigEndian(contents.count) + body + bigEndian(checksum(body))
     }
 
-    private func header(_ width: Int, _ height: Int, depth: UInt8 = 8, color: UInt8 = 2, interlace: UInt8 = 0) -> [UInt8] {
+    private func header(_ width: Int, _ height: Int, depth: UInt8 = 8, color: UInt8 = 2, interlace: UInt8 = 0)
+        -> [UInt8]
+    {
         chunk("IHDR", bigEndian(width) + bigEndian(height) + [depth, color, 0, 0, interlace])
     }
 
@@ -44,7 +48,10 @@ import Testing
             let part = rest.prefix(65535)
             rest = rest.dropFirst(part.count)
             let count = part.count
-            result += [rest.isEmpty ? 1 : 0, UInt8(count & 255), UInt8(count >> 8), UInt8(~count & 255), UInt8(~count >> 8 & 255)]
+            result += [
+                rest.isEmpty ? 1 : 0, UInt8(count & 255), UInt8(count >> 8), UInt8(~count & 255),
+                UInt8(~count >> 8 & 255),
+            ]
             result += part
         } while !rest.isEmpty
         return result + bigEndian(b << 16 | a)
@@ -68,7 +75,8 @@ import Testing
     @Test func `texts come back as they were and pixels do not change`() throws {
         let picture = pixels(8, 8)
         let texts = [
-            (keyword: "parameters", text: "a cat\nSteps: 12"), (keyword: "tti-ar", text: #"{"prompt":"Ein Mädchen 😀"}"#),
+            (keyword: "parameters", text: "a cat\nSteps: 12"),
+            (keyword: "tti-ar", text: #"{"prompt":"Ein Mädchen 😀"}"#),
             (keyword: "empty", text: ""),
         ]
         let bytes = try PNG.encode(picture, texts: texts)
@@ -104,13 +112,15 @@ import Testing
         let bits = file(header(3, 1, depth: 1, color: 0), chunk("IDAT", stored([0, 0b1010_0000])), end)
         #expect(try decode(bits).bytes == [255, 255, 255, 0, 0, 0, 255, 255, 255])
         let palette = file(
-            header(2, 1, color: 3), chunk("PLTE", [1, 2, 3, 4, 5, 6]), chunk("tRNS", [0, 255]), chunk("IDAT", stored([0, 1, 0])), end)
+            header(2, 1, color: 3), chunk("PLTE", [1, 2, 3, 4, 5, 6]), chunk("tRNS", [0, 255]),
+            chunk("IDAT", stored([0, 1, 0])), end)
         #expect(try decode(palette).bytes == [4, 5, 6, 1, 2, 3])
         let alpha = file(header(2, 1, color: 6), chunk("IDAT", stored([0, 1, 2, 3, 0, 4, 5, 6, 128])), end)
         #expect(try decode(alpha).bytes == [1, 2, 3, 4, 5, 6])
         let greyAlpha = file(header(1, 1, color: 4), chunk("IDAT", stored([0, 77, 0])), end)
         #expect(try decode(greyAlpha).bytes == [77, 77, 77])
-        let wide = file(header(1, 1, depth: 16, color: 2), chunk("IDAT", stored([0, 0x80, 0x80, 0x40, 0x40, 0xff, 0xff])), end)
+        let wide = file(
+            header(1, 1, depth: 16, color: 2), chunk("IDAT", stored([0, 0x80, 0x80, 0x40, 0x40, 0xff, 0xff])), end)
         #expect(try decode(wide).bytes == [0x80, 0x40, 0xff])
         let interlaced = file(header(1, 1, color: 2, interlace: 1), chunk("IDAT", stored([0, 9, 8, 7])), end)
         #expect(try decode(interlaced).bytes == [9, 8, 7])
@@ -143,7 +153,8 @@ import Testing
             ("length 2^31", file(header(1, 1), [0x80, 0, 0, 0], Array("IDAT".utf8), [0, 0, 0, 0])),
             ("length 2^32-1", file(header(1, 1), [255, 255, 255, 255], Array("IDAT".utf8), [0, 0, 0, 0])),
             ("type is no letters", file(header(1, 1), chunk("ID T", row), end)),
-            ("zero width", file(header(0, 1), chunk("IDAT", row), end)), ("zero height", file(header(1, 0), chunk("IDAT", row), end)),
+            ("zero width", file(header(0, 1), chunk("IDAT", row), end)),
+            ("zero height", file(header(1, 0), chunk("IDAT", row), end)),
             ("side over the limit", file(header(16_385, 1), chunk("IDAT", row), end)),
             ("pixels over the limit", file(header(16_384, 4_097), chunk("IDAT", row), end)),
             ("width 2^32-1", file(header(0xffff_ffff, 1), chunk("IDAT", row), end)),
@@ -158,7 +169,10 @@ import Testing
             ("half the pixels", file(header(1, 2), chunk("IDAT", stored([0, 1, 2, 3])), end)),
             ("unknown filter", file(header(1, 1), chunk("IDAT", stored([9, 1, 2, 3])), end)),
             ("no palette", file(header(1, 1, color: 3), chunk("IDAT", stored([0, 0])), end)),
-            ("palette of two bytes", file(header(1, 1, color: 3), chunk("PLTE", [1, 2]), chunk("IDAT", stored([0, 0])), end)),
+            (
+                "palette of two bytes",
+                file(header(1, 1, color: 3), chunk("PLTE", [1, 2]), chunk("IDAT", stored([0, 0])), end)
+            ),
         ]
     }
 
@@ -179,7 +193,8 @@ import Testing
             #expect(failure { _ = try PNG.texts(bytes, name: "x") }?.kind == .badInput, "\(name)")
         }
         for (name, contents) in [
-            ("no flags", Array("k\0".utf8)), ("no language", Array("k\0\0\0abc".utf8)), ("no translation", Array("k\0\0\0a\0bc".utf8)),
+            ("no flags", Array("k\0".utf8)), ("no language", Array("k\0\0\0abc".utf8)),
+            ("no translation", Array("k\0\0\0a\0bc".utf8)),
             ("not UTF-8", Array("k\0\0\0a\0b\0".utf8) + [0xff]),
         ] {
             let bytes = file(header(1, 1), chunk("iTXt", contents), end)
@@ -196,7 +211,8 @@ import Testing
     }
 
     @Test func `too many chunks and too large ones are refused`() {
-        let many = file(header(1, 1), [[UInt8]](repeating: chunk("tEXt", Array("a\0b".utf8)), count: 100_001).flatMap { $0 }, end)
+        let many = file(
+            header(1, 1), [[UInt8]](repeating: chunk("tEXt", Array("a\0b".utf8)), count: 100_001).flatMap { $0 }, end)
         #expect(failure { _ = try PNG.texts(many, name: "x") }?.kind == .badInput)
         let large = file(header(1, 1), chunk("tEXt", [UInt8](repeating: 0x61, count: (16 << 20) + 1)), end)
         #expect(failure { _ = try PNG.texts(large, name: "x") }?.kind == .badInput)

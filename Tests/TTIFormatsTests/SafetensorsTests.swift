@@ -11,7 +11,9 @@ private func file(_ header: String, data: Int = 0, length: UInt64? = nil) -> [UI
 }
 
 /// A header with one tensor.
-private func one(_ name: String = "a", dtype: String = "\"F32\"", shape: String = "[2]", offsets: String = "[0,8]") -> String {
+private func one(_ name: String = "a", dtype: String = "\"F32\"", shape: String = "[2]", offsets: String = "[0,8]")
+    -> String
+{
     "{\"\(name)\":{\"dtype\":\(dtype),\"shape\":\(shape),\"data_offsets\":\(offsets)}}"
 }
 
@@ -44,7 +46,12 @@ struct DamagedFile: Sendable, CustomTestStringConvertible {
             let allocation = HostAllocation(byteCount: 6 * dtype.byteCount)
             for index in 0..<6 * dtype.byteCount { allocation.bytes[index] = UInt8(index % 2) }
             tensors.append(
-                (dtype.rawValue, HostTensor(shape: [2, 3], dtype: dtype, bytes: UnsafeRawBufferPointer(allocation.bytes), storage: allocation)))
+                (
+                    dtype.rawValue,
+                    HostTensor(
+                        shape: [2, 3], dtype: dtype, bytes: UnsafeRawBufferPointer(allocation.bytes),
+                        storage: allocation)
+                ))
         }
         tensors.append(("scalar", HostTensor([4] as [Float], [])))
         tensors.append(("nothing", HostTensor([] as [Float], [0, 5])))
@@ -80,7 +87,8 @@ struct DamagedFile: Sendable, CustomTestStringConvertible {
 
     @Test(arguments: [
         file("{}"), file("  {}  "), file("\n\t{}\r\n "), file("{\"__metadata__\":null}"), file("{\"__metadata__\":{}}"),
-        file(one(), data: 8), file(one("é"), data: 8), file(one(""), data: 8), file(one(shape: "[]", offsets: "[0,4]"), data: 4),
+        file(one(), data: 8), file(one("é"), data: 8), file(one(""), data: 8),
+        file(one(shape: "[]", offsets: "[0,4]"), data: 4),
         file(one(shape: "[0]", offsets: "[0,0]")), file(one(shape: "[1,1,1,1,1,1,1,2]"), data: 8),
         file("{\"a\":\(tensor("[1]", "[4,8]")),\"b\":\(tensor("[1]", "[0,4]"))}", data: 8),
         file("{\"a\":\(tensor("[0]", "[4,4]")),\"b\":\(tensor("[1]", "[0,4]"))}", data: 4),
@@ -124,10 +132,13 @@ struct DamagedFile: Sendable, CustomTestStringConvertible {
         DamagedFile("length + 1", file("{}", length: 3), "model.truncated"),
         DamagedFile("length of the file", file("{}", length: 10), "model.truncated"),
         DamagedFile("length 2^63", file("{}", length: 1 << 63)), DamagedFile("length 2^64-1", file("{}", length: .max)),
-        DamagedFile("length 2^64-8", file("{}", length: .max - 7)), DamagedFile("length 2^63-1", file("{}", length: 1 << 63 - 1)),
+        DamagedFile("length 2^64-8", file("{}", length: .max - 7)),
+        DamagedFile("length 2^63-1", file("{}", length: 1 << 63 - 1)),
         DamagedFile("length over the cap", file("{}", length: 100_000_001)),
         DamagedFile("length at the cap", file("{}", length: 100_000_000), "model.truncated"),
-        DamagedFile("LFS pointer", Array("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".utf8), "model.lfs-pointer"),
+        DamagedFile(
+            "LFS pointer", Array("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".utf8),
+            "model.lfs-pointer"),
         DamagedFile("web page", Array("<!DOCTYPE html><html></html>".utf8), "model.format"),
         DamagedFile("web page without doctype", Array("<html><head>".utf8), "model.format"),
         DamagedFile("gzip", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], "model.format"),
@@ -144,19 +155,28 @@ struct DamagedFile: Sendable, CustomTestStringConvertible {
     static let json: [DamagedFile] = [
         DamagedFile("array", file("[]"), "json.syntax"), DamagedFile("string", file("\"a\""), "json.syntax"),
         DamagedFile("number", file("1"), "json.syntax"), DamagedFile("null", file("null"), "json.syntax"),
-        DamagedFile("two objects", file("{}{}"), "json.syntax"), DamagedFile("NUL padding", file("{}\0\0"), "json.syntax"),
+        DamagedFile("two objects", file("{}{}"), "json.syntax"),
+        DamagedFile("NUL padding", file("{}\0\0"), "json.syntax"),
         DamagedFile("byte order mark", file("\u{feff}{}"), "json.syntax"),
         DamagedFile("UTF-16", [4, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0, 0x7d, 0], "json.syntax"),
-        DamagedFile("bad UTF-8", [6, 0, 0, 0, 0, 0, 0, 0] + Array("{\"".utf8) + [0xff] + Array("\":1".utf8), "json.syntax"),
+        DamagedFile(
+            "bad UTF-8", [6, 0, 0, 0, 0, 0, 0, 0] + Array("{\"".utf8) + [0xff] + Array("\":1".utf8), "json.syntax"),
         DamagedFile("lone surrogate", file(one("\\ud800"), data: 8), "json.syntax"),
         DamagedFile("million brackets", file(String(repeating: "[", count: 1_000_000)), "json.syntax"),
         DamagedFile("deep unknown field", file("{\"a\":{\"x\":" + String(repeating: "[", count: 100)), "json.syntax"),
-        DamagedFile("duplicate tensor", file("{\"a\":\(tensor("[1]", "[0,4]")),\"a\":\(tensor("[1]", "[4,8]"))}", data: 8)),
-        DamagedFile("duplicate by escape", file("{\"a\":\(tensor("[1]", "[0,4]")),\"\\u0061\":\(tensor("[1]", "[4,8]"))}", data: 8)),
+        DamagedFile(
+            "duplicate tensor", file("{\"a\":\(tensor("[1]", "[0,4]")),\"a\":\(tensor("[1]", "[4,8]"))}", data: 8)),
+        DamagedFile(
+            "duplicate by escape",
+            file("{\"a\":\(tensor("[1]", "[0,4]")),\"\\u0061\":\(tensor("[1]", "[4,8]"))}", data: 8)),
         DamagedFile("duplicate metadata", file("{\"__metadata__\":{},\"__metadata__\":{}}")),
         DamagedFile("duplicate metadata key", file("{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}")),
-        DamagedFile("duplicate dtype", file("{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", data: 1)),
-        DamagedFile("duplicate shape", file("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,1]}}", data: 1)),
+        DamagedFile(
+            "duplicate dtype",
+            file("{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", data: 1)),
+        DamagedFile(
+            "duplicate shape",
+            file("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,1]}}", data: 1)),
         DamagedFile("metadata number", file("{\"__metadata__\":{\"a\":1}}")),
         DamagedFile("metadata array", file("{\"__metadata__\":[]}"), "json.syntax"),
         DamagedFile("metadata as tensor", file(one("__metadata__"), data: 8)),
@@ -165,11 +185,16 @@ struct DamagedFile: Sendable, CustomTestStringConvertible {
         DamagedFile("no dtype", file("{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}", data: 1)),
         DamagedFile("no shape", file("{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", data: 1)),
         DamagedFile("no offsets", file("{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", data: 1)),
-        DamagedFile("dtype number", file(one(dtype: "1"), data: 8)), DamagedFile("dtype null", file(one(dtype: "null"), data: 8)),
-        DamagedFile("shape string", file(one(shape: "\"[2]\""), data: 8)), DamagedFile("shape object", file(one(shape: "{}"), data: 8)),
-        DamagedFile("shape of strings", file(one(shape: "[\"2\"]"), data: 8)), DamagedFile("shape null", file(one(shape: "null"), data: 8)),
-        DamagedFile("shape 2.0", file(one(shape: "[2.0]"), data: 8)), DamagedFile("shape 2e0", file(one(shape: "[2e0]"), data: 8)),
-        DamagedFile("shape -2", file(one(shape: "[-2]"), data: 8)), DamagedFile("shape -0", file(one(shape: "[-0]", offsets: "[0,0]"))),
+        DamagedFile("dtype number", file(one(dtype: "1"), data: 8)),
+        DamagedFile("dtype null", file(one(dtype: "null"), data: 8)),
+        DamagedFile("shape string", file(one(shape: "\"[2]\""), data: 8)),
+        DamagedFile("shape object", file(one(shape: "{}"), data: 8)),
+        DamagedFile("shape of strings", file(one(shape: "[\"2\"]"), data: 8)),
+        DamagedFile("shape null", file(one(shape: "null"), data: 8)),
+        DamagedFile("shape 2.0", file(one(shape: "[2.0]"), data: 8)),
+        DamagedFile("shape 2e0", file(one(shape: "[2e0]"), data: 8)),
+        DamagedFile("shape -2", file(one(shape: "[-2]"), data: 8)),
+        DamagedFile("shape -0", file(one(shape: "[-0]", offsets: "[0,0]"))),
         DamagedFile("shape 02", file(one(shape: "[02]"), data: 8), "json.syntax"),
         DamagedFile("shape NaN", file(one(shape: "[NaN]"), data: 8), "json.syntax"),
         DamagedFile("shape 2^63", file(one(shape: "[9223372036854775808]"), data: 8)),
@@ -181,7 +206,8 @@ struct DamagedFile: Sendable, CustomTestStringConvertible {
         DamagedFile("one offset", file(one(offsets: "[8]"), data: 8), "model.geometry"),
         DamagedFile("no offset", file(one(offsets: "[]"), data: 8), "model.geometry"),
         DamagedFile("negative offset", file(one(offsets: "[-8,0]"), data: 8)),
-        DamagedFile("NUL in a name", file(one("a\\u0000"), data: 8)), DamagedFile("escape in a name", file(one("\\u001b[2J"), data: 8)),
+        DamagedFile("NUL in a name", file(one("a\\u0000"), data: 8)),
+        DamagedFile("escape in a name", file(one("\\u001b[2J"), data: 8)),
         DamagedFile("C1 in a name", file(one("\\u0085"), data: 8)),
         DamagedFile("long name", file(one(String(repeating: "n", count: 1025)), data: 8)),
     ]
@@ -189,24 +215,42 @@ struct DamagedFile: Sendable, CustomTestStringConvertible {
     static let geometry: [DamagedFile] = [
         DamagedFile("reversed", file(one(offsets: "[8,0]"), data: 8), "model.geometry"),
         DamagedFile("gap at the start", file(one(offsets: "[1,9]"), data: 9), "model.geometry"),
-        DamagedFile("gap", file("{\"a\":\(tensor("[1]", "[0,4]")),\"b\":\(tensor("[1]", "[5,9]"))}", data: 9), "model.geometry"),
-        DamagedFile("overlap", file("{\"a\":\(tensor("[2]", "[0,8]")),\"b\":\(tensor("[2]", "[4,12]"))}", data: 12), "model.geometry"),
-        DamagedFile("same place twice", file("{\"a\":\(tensor("[2]", "[0,8]")),\"b\":\(tensor("[2]", "[0,8]"))}", data: 8), "model.geometry"),
-        DamagedFile("inside another", file("{\"a\":\(tensor("[4]", "[0,16]")),\"b\":\(tensor("[1]", "[4,8]"))}", data: 16), "model.geometry"),
+        DamagedFile(
+            "gap", file("{\"a\":\(tensor("[1]", "[0,4]")),\"b\":\(tensor("[1]", "[5,9]"))}", data: 9), "model.geometry"),
+        DamagedFile(
+            "overlap", file("{\"a\":\(tensor("[2]", "[0,8]")),\"b\":\(tensor("[2]", "[4,12]"))}", data: 12),
+            "model.geometry"),
+        DamagedFile(
+            "same place twice", file("{\"a\":\(tensor("[2]", "[0,8]")),\"b\":\(tensor("[2]", "[0,8]"))}", data: 8),
+            "model.geometry"),
+        DamagedFile(
+            "inside another", file("{\"a\":\(tensor("[4]", "[0,16]")),\"b\":\(tensor("[1]", "[4,8]"))}", data: 16),
+            "model.geometry"),
         DamagedFile("past the end", file(one(offsets: "[0,8]"), data: 4), "model.truncated"),
-        DamagedFile("offsets huge", file(one(offsets: "[9223372036854775799,9223372036854775807]"), data: 8), "model.geometry"),
-        DamagedFile("empty tensor far out", file(one(shape: "[0]", offsets: "[9223372036854775807,9223372036854775807]")), "model.geometry"),
+        DamagedFile(
+            "offsets huge", file(one(offsets: "[9223372036854775799,9223372036854775807]"), data: 8), "model.geometry"),
+        DamagedFile(
+            "empty tensor far out", file(one(shape: "[0]", offsets: "[9223372036854775807,9223372036854775807]")),
+            "model.geometry"),
         DamagedFile("one byte more than the shape", file(one(offsets: "[0,9]"), data: 9), "model.geometry"),
         DamagedFile("one byte less than the shape", file(one(offsets: "[0,7]"), data: 7), "model.geometry"),
         DamagedFile("shape of nothing, bytes", file(one(shape: "[0]"), data: 8), "model.geometry"),
         DamagedFile("product overflows first", file(one(shape: "[9223372036854775807,2]"), data: 8), "model.geometry"),
         DamagedFile("product overflows last", file(one(shape: "[2,9223372036854775807]"), data: 8), "model.geometry"),
         DamagedFile("product overflows in bytes", file(one(shape: "[4611686018427387904]"), data: 8), "model.geometry"),
-        DamagedFile("product wraps to the right number", file(one(shape: "[4611686018427387904,4,2]", offsets: "[0,0]")), "model.geometry"),
-        DamagedFile("overflow hidden by a zero", file(one(shape: "[9223372036854775807,9223372036854775807,0]", offsets: "[0,0]")), "model.geometry"),
-        DamagedFile("overflow before a zero", file(one(shape: "[0,9223372036854775807,9223372036854775807]", offsets: "[0,0]")), "model.geometry"),
-        DamagedFile("half a byte", file(one(dtype: "\"F4\"", shape: "[3]", offsets: "[0,1]"), data: 1), "model.geometry"),
-        DamagedFile("unknown type past the end", file(one(dtype: "\"NEW\"", offsets: "[0,80]"), data: 8), "model.truncated"),
+        DamagedFile(
+            "product wraps to the right number", file(one(shape: "[4611686018427387904,4,2]", offsets: "[0,0]")),
+            "model.geometry"),
+        DamagedFile(
+            "overflow hidden by a zero",
+            file(one(shape: "[9223372036854775807,9223372036854775807,0]", offsets: "[0,0]")), "model.geometry"),
+        DamagedFile(
+            "overflow before a zero", file(one(shape: "[0,9223372036854775807,9223372036854775807]", offsets: "[0,0]")),
+            "model.geometry"),
+        DamagedFile(
+            "half a byte", file(one(dtype: "\"F4\"", shape: "[3]", offsets: "[0,1]"), data: 1), "model.geometry"),
+        DamagedFile(
+            "unknown type past the end", file(one(dtype: "\"NEW\"", offsets: "[0,80]"), data: 8), "model.truncated"),
     ]
 
     @Test(arguments: framing + json + geometry)
