@@ -9,8 +9,9 @@
 #include "vector_math.h"
 
 #define PANEL (VECTORS * LANES)
-#define BLOCK 128
-#define UNROLL _Pragma("clang loop unroll(full)")
+#ifndef BLOCK
+#define BLOCK 256
+#endif
 
 static void pack_keys(float *panels, const float *k, size_t stride, size_t keys, size_t width) {
     for (size_t start = 0; start < keys; start += PANEL, panels += PANEL * width) {
@@ -85,15 +86,16 @@ INLINE void soften(float *scores, size_t count, float *largest, float *total, fl
     float centre = now == -INFINITY ? 0 : now;
     vf sum = splat(0);
     for (size_t i = 0; i < padded; i += LANES) {
-        vf weight = exp_lanes(load(scores + i) - centre);
+        vf weight = exp_below_lanes(load(scores + i) - centre);
         sum += weight;
         store(scores + i, weight);
     }
-    float factor = exp_lanes(splat(before - centre))[0];
-    *total = *total * factor + sum_lanes(sum);
     *largest = now;
-    if (factor != 1) {
-        vf f = splat(factor);
+    if (before == now || before == -INFINITY) {
+        *total += sum_lanes(sum);
+    } else {
+        vf f = exp_below_lanes(splat(before - centre));
+        *total = *total * f[0] + sum_lanes(sum);
         for (size_t i = 0; i < width; i += LANES) store(sums + i, load(sums + i) * f);
     }
 }

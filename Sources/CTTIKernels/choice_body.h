@@ -14,32 +14,34 @@
 #define MOST_NOISE 16.7f
 
 typedef uint64_t vw __attribute__((vector_size(128)));
+#define LOW_WORD ((uint64_t)0xFFFFFFFF)
+
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 
 // Sixteen blocks of Philox 4×32-10 from `counter` on; words in the order of the stream.
 INLINE void philox_block(
     uint32_t words[NOISE_BLOCK], uint64_t counter, uint32_t position, uint32_t purpose, const uint32_t key[2]
 ) {
-    vu c0 = (vu){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + (uint32_t)counter;
-    vu c1 = (vu){0} + position, c2 = (vu){0} + purpose, c3 = {0};
+    // A word in every 64-bit lane: the product of two is one instruction, and what is left above the word does no harm.
+    vw w0 = (vw){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + (counter & LOW_WORD);
+    vw w1 = (vw){0} + position, w2 = (vw){0} + purpose, w3 = {0};
     uint32_t key0 = key[0], key1 = key[1];
-    for (int round = 0; round < 10; round++) {
-        vw product0 = __builtin_convertvector(c0, vw) * 0xD2511F53ull;
-        vw product1 = __builtin_convertvector(c2, vw) * 0xCD9E8D57ull;
-        vu high0 = __builtin_convertvector(product0 >> 32, vu), low0 = c0 * 0xD2511F53u;
-        vu high1 = __builtin_convertvector(product1 >> 32, vu), low1 = c2 * 0xCD9E8D57u;
-        c0 = high1 ^ c1 ^ key0;
-        c1 = low1;
-        c2 = high0 ^ c3 ^ key1;
-        c3 = low0;
+    UNROLL for (int round = 0; round < 10; round++) {
+        vw product0 = (w0 & LOW_WORD) * (uint64_t)0xD2511F53, product1 = (w2 & LOW_WORD) * (uint64_t)0xCD9E8D57;
+        w0 = product1 >> 32 ^ w1 ^ key0;
+        w1 = product1;
+        w2 = product0 >> 32 ^ w3 ^ key1;
+        w3 = product0;
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
-    for (int i = 0; i < LANES; i++) {
-        words[4 * i] = c0[i];
-        words[4 * i + 1] = c1[i];
-        words[4 * i + 2] = c2[i];
-        words[4 * i + 3] = c3[i];
-    }
+    vu c0 = __builtin_convertvector(w0, vu), c1 = __builtin_convertvector(w1, vu);
+    vu c2 = __builtin_convertvector(w2, vu), c3 = __builtin_convertvector(w3, vu);
+    // c0[0], c1[0], c2[0], c3[0], c0[1] …
+    vu low02 = ZIP_LOW(c0, c2), high02 = ZIP_HIGH(c0, c2), low13 = ZIP_LOW(c1, c3), high13 = ZIP_HIGH(c1, c3);
+    vu out[4] = {ZIP_LOW(low02, low13), ZIP_HIGH(low02, low13), ZIP_LOW(high02, high13), ZIP_HIGH(high02, high13)};
+    memcpy(words, out, sizeof out);
 }
 
 INLINE vf gumbel_of(const uint32_t *words) {
@@ -254,31 +256,64 @@ static void guide(float *out, const float *unconditional, const float *condition
     }
 }
 
-// Σ (x - code)², sixteen chains; the order is the same for every row and code.
-INLINE float distance(const float *x, const float *code, size_t width) {
-    vf sum = splat(0);
-    size_t i = 0;
-    for (; i + LANES <= width; i += LANES) {
-        vf d = load(x + i) - load(code + i);
-        sum += d * d;
+// Σ (x - code)² of sixteen codes, sixteen chains each, so that the order of a sum is the same for every row and code.
+// (Differences, not |c|² - 2 x·c: twice the work, no cancellation.)
+INLINE vf distances(const float *x, const float *const code[LANES], size_t width) {
+    size_t whole = width / LANES * LANES;
+    vf sums[LANES];
+    UNROLL for (size_t i = 0; i < LANES; i++) sums[i] = splat(0);
+    for (size_t d = 0; d < whole; d += LANES) {
+        vf own = load(x + d);
+        UNROLL for (size_t i = 0; i < LANES; i++) {
+            vf difference = own - load(code[i] + d);
+            sums[i] += difference * difference;
+        }
     }
-    if (i < width) {
-        vf d = load_some(x + i, width - i) - load_some(code + i, width - i);
-        sum += d * d;
+    if (whole < width) {
+        vf own = load_some(x + whole, width - whole);
+        UNROLL for (size_t i = 0; i < LANES; i++) {
+            vf difference = own - load_some(code[i] + whole, width - whole);
+            sums[i] += difference * difference;
+        }
     }
-    return sum_lanes(sum);
+    return sum_each(sums);
 }
 
+#define NEAREST_ROWS 8
+
+// Eight rows share every sixteen codes while those are in the first cache.
 static void nearest(int32_t *out, const float *x, const float *codebook, size_t rows, size_t codes, size_t width) {
-    for (size_t row = 0; row < rows; row++) {
-        float best = INFINITY;
-        out[row] = 0;
-        for (size_t code = 0; code < codes; code++) {
-            float d = distance(x + row * width, codebook + code * width, width);
-            if (d < best) {
-                best = d;
-                out[row] = (int32_t)code;
+    for (size_t first = 0; first < rows; first += NEAREST_ROWS, x += NEAREST_ROWS * width) {
+        size_t count = rows - first < NEAREST_ROWS ? rows - first : NEAREST_ROWS;
+        vf best[NEAREST_ROWS];
+        vi best_start[NEAREST_ROWS];
+        for (size_t row = 0; row < NEAREST_ROWS; row++) {
+            best[row] = splat(INFINITY);
+            best_start[row] = (vi){0};
+        }
+        for (size_t start = 0; start < codes; start += LANES) {
+            // Past the end the last code is repeated; it never wins, because the real one has the lower index.
+            const float *code[LANES];
+            for (size_t i = 0; i < LANES; i++) code[i] = codebook + (start + i < codes ? start + i : codes - 1) * width;
+            for (size_t row = 0; row < count; row++) {
+                vf distance = distances(x + row * width, code, width);
+                vi nearer = distance < best[row];
+                best[row] = select_lanes(nearer, distance, best[row]);
+                best_start[row] = (nearer & (int32_t)start) | (~nearer & best_start[row]);
             }
+        }
+        for (size_t row = 0; row < count; row++) {
+            float least = INFINITY;
+            int32_t nearest_code = 0;
+            for (int i = 0; i < LANES; i++) {
+                float distance = best[row][i];
+                int32_t code = best_start[row][i] + i;
+                if (distance < least || (distance == least && distance < INFINITY && code < nearest_code)) {
+                    least = distance;
+                    nearest_code = code;
+                }
+            }
+            out[first + row] = nearest_code;
         }
     }
 }

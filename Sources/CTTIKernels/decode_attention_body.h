@@ -4,6 +4,10 @@
 
 #include "vector_math.h"
 
+// How many bytes ahead keys and values are asked for: a head's keys are too short a run for the processor to guess.
+// Measured on Zen 5: bfloat16 at 1000 keys goes from half to three quarters of the read bandwidth.
+#define AHEAD 8192
+
 INLINE vf load_element(const void *p, size_t i, size_t count, bool is_bf16) {
     if (is_bf16) {
         const uint16_t *x = (const uint16_t *)p + i;
@@ -13,56 +17,87 @@ INLINE vf load_element(const void *p, size_t i, size_t count, bool is_bf16) {
     return count >= LANES ? load(x) : load_some(x, count);
 }
 
-#define FOLD(a, b, ...)                                                                                                \
-    __builtin_shufflevector(a, b, __VA_ARGS__)
-// The sum of vector i in lane i, for sixteen vectors.
-INLINE vf sum_each(vf v[LANES]) {
-    for (int i = 0; i < 8; i++) {
-        v[i] = FOLD(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31)
-            + FOLD(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23);
-    }
-    for (int i = 0; i < 4; i++) {
-        v[i] = FOLD(v[i], v[i + 4], 0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29, 30, 31)
-            + FOLD(v[i], v[i + 4], 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 24, 25, 26, 27);
-    }
-    for (int i = 0; i < 2; i++) {
-        v[i] = FOLD(v[i], v[i + 2], 0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31)
-            + FOLD(v[i], v[i + 2], 2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29);
-    }
-    return FOLD(v[0], v[1], 0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29, 14, 31)
-        + FOLD(v[0], v[1], 1, 16, 3, 18, 5, 20, 7, 22, 9, 24, 11, 26, 13, 28, 15, 30);
-}
-
 INLINE size_t place_of(const ctti_decode_chunk *w, size_t i) { return w->places ? (size_t)w->places[i] : w->first + i; }
 
+// q · key for sixteen keys, the last of them repeated when there are fewer.
+INLINE vf score_keys(const ctti_decode_chunk *w, size_t start, bool is_bf16, size_t width) {
+    size_t element = is_bf16 ? 2 : 4, last = w->count - 1;
+    vf sums[LANES];
+    const char *rows[LANES];
+    if (!w->places && start + LANES <= w->count) {
+        const char *row = (const char *)w->keys + (w->first + start) * w->stride * element;
+        UNROLL for (size_t i = 0; i < LANES; i++) rows[i] = row + i * w->stride * element;
+        for (size_t i = 0; i < LANES * width * element; i += 64) __builtin_prefetch(row + AHEAD + i);
+    } else {
+        UNROLL for (size_t i = 0; i < LANES; i++) {
+            size_t key = start + i < last ? start + i : last;
+            rows[i] = (const char *)w->keys + place_of(w, key) * w->stride * element;
+        }
+    }
+    UNROLL for (size_t i = 0; i < LANES; i++) sums[i] = splat(0);
+    size_t whole = width / LANES * LANES;
+    for (size_t d = 0; d < whole; d += LANES) {
+        vf q = load(w->q + d);
+        UNROLL for (size_t i = 0; i < LANES; i++) sums[i] += load_element(rows[i], d, LANES, is_bf16) * q;
+    }
+    if (whole < width) {
+        vf q = load_some(w->q + whole, width - whole);
+        UNROLL for (size_t i = 0; i < LANES; i++) sums[i] += load_element(rows[i], whole, width - whole, is_bf16) * q;
+    }
+    return sum_each(sums) * w->scale;
+}
+
+// out[vectors · LANES] = Σ weight · value over the keys, from element `d` on; even and odd keys in chains of their own.
+// `last` is how many elements the last vector has.
+INLINE void weigh_values(
+    float *out, const ctti_decode_chunk *w, const float *weights, size_t d, size_t vectors, size_t last, bool is_bf16
+) {
+    size_t element = is_bf16 ? 2 : 4;
+    const char *values = w->values;
+    vf even[4], odd[4];
+    UNROLL for (size_t v = 0; v < 4; v++) even[v] = odd[v] = splat(0);
+    for (size_t key = 0; key < w->count; key += 2) {
+        // Without a partner, the last key is read twice and counted once.
+        bool paired = key + 1 < w->count;
+        const char *row = values + place_of(w, key) * w->value_stride * element;
+        const char *next = values + place_of(w, paired ? key + 1 : key) * w->value_stride * element;
+        if (!w->places) {
+            for (size_t i = 0; i < 8 * LANES * element; i += 64) __builtin_prefetch(row + AHEAD + i);
+        }
+        float weight = weights[key], next_weight = paired ? weights[key + 1] : 0;
+        UNROLL for (size_t v = 0; v < 4; v++) {
+            if (v < vectors) {
+                size_t count = v + 1 < vectors ? LANES : last;
+                even[v] += load_element(row, d + v * LANES, count, is_bf16) * weight;
+                odd[v] += load_element(next, d + v * LANES, count, is_bf16) * next_weight;
+            }
+        }
+    }
+    UNROLL for (size_t v = 0; v < 4; v++) {
+        if (v < vectors) store_some(out + d + v * LANES, even[v] + odd[v], v + 1 < vectors ? LANES : last);
+    }
+}
+
 INLINE void chunk_as(const ctti_decode_chunk *w, bool is_bf16, size_t width) {
-    size_t count = w->count, element = is_bf16 ? 2 : 4;
-    const char *keys = w->keys, *values = w->values;
+    size_t count = w->count;
     float scores[CTTI_DECODE_CHUNK];
     vf lanes = splat(-INFINITY);
     for (size_t start = 0; start < count; start += LANES) {
-        vf sums[LANES];
-        const char *rows[LANES];
-        for (size_t i = 0; i < LANES; i++) {
-            size_t key = start + i < count ? start + i : count - 1;
-            rows[i] = keys + place_of(w, key) * w->stride * element;
-            sums[i] = splat(0);
-        }
-        for (size_t d = 0; d < width; d += LANES) {
-            vf q = width - d >= LANES ? load(w->q + d) : load_some(w->q + d, width - d);
-            for (size_t i = 0; i < LANES; i++) sums[i] += load_element(rows[i], d, width - d, is_bf16) * q;
-        }
-        vf score = sum_each(sums) * w->scale;
-        store(scores + start, score);
-        for (size_t i = start; i < start + LANES; i++) {
-            if (i >= count) {
-                scores[i] = -INFINITY;
-            } else {
-                if (w->score_bias) scores[i] += w->score_bias[place_of(w, i)];
-                if (w->key_bias) scores[i] += w->key_bias[place_of(w, i)];
+        vf score = score_keys(w, start, is_bf16, width);
+        if (start + LANES > count || w->score_bias || w->key_bias) {
+            store(scores + start, score);
+            for (size_t i = start; i < start + LANES; i++) {
+                if (i >= count) {
+                    scores[i] = -INFINITY;
+                } else {
+                    if (w->score_bias) scores[i] += w->score_bias[place_of(w, i)];
+                    if (w->key_bias) scores[i] += w->key_bias[place_of(w, i)];
+                }
             }
+            score = load(scores + start);
         }
-        lanes = larger(load(scores + start), lanes);
+        store(scores + start, score);
+        lanes = larger(score, lanes);
     }
     float largest = largest_lane(lanes), centre = largest == -INFINITY ? 0 : largest;
     vf total = splat(0);
@@ -74,27 +109,15 @@ INLINE void chunk_as(const ctti_decode_chunk *w, bool is_bf16, size_t width) {
     w->partial[0] = largest;
     w->partial[1] = sum_lanes(total);
     float *out = w->partial + 2;
-    // Four vectors of the width at a time; even and odd keys in chains of their own.
     for (size_t d = 0; d < width; d += 4 * LANES) {
-        vf even[4] = {splat(0), splat(0), splat(0), splat(0)}, odd[4] = {even[0], even[0], even[0], even[0]};
-        size_t vectors = (width - d + LANES - 1) / LANES;
-        vectors = vectors < 4 ? vectors : 4;
-        for (size_t key = 0; key < count; key += 2) {
-            const char *row = values + place_of(w, key) * w->value_stride * element;
-            for (size_t v = 0; v < vectors; v++) {
-                size_t at = d + v * LANES;
-                even[v] += load_element(row, at, width - at, is_bf16) * scores[key];
-            }
-            if (key + 1 == count) break;
-            row = values + place_of(w, key + 1) * w->value_stride * element;
-            for (size_t v = 0; v < vectors; v++) {
-                size_t at = d + v * LANES;
-                odd[v] += load_element(row, at, width - at, is_bf16) * scores[key + 1];
-            }
-        }
-        for (size_t v = 0; v < vectors; v++) {
-            size_t at = d + v * LANES, rest = width - at < LANES ? width - at : LANES;
-            store_some(out + at, even[v] + odd[v], rest);
+        size_t rest = width - d;
+        if (rest >= 4 * LANES) {
+            weigh_values(out, w, scores, d, 4, LANES, is_bf16);
+        } else if (rest == 2 * LANES) {
+            weigh_values(out, w, scores, d, 2, LANES, is_bf16);
+        } else {
+            size_t vectors = (rest + LANES - 1) / LANES;
+            weigh_values(out, w, scores, d, vectors, rest - (vectors - 1) * LANES, is_bf16);
         }
     }
 }

@@ -60,47 +60,63 @@ static void norm_rows(
     }
 }
 
-// `count` ≤ 16 channels: Σ x or Σ (x - centre)² over the pixels; two chains.
-INLINE vf channel_sums(const float *x, size_t pixels, size_t stride, size_t count, vf centre, bool squared) {
-    vf even = splat(0), odd = splat(0);
-    size_t p = 0;
-    for (; p + 2 <= pixels; p += 2, x += 2 * stride) {
-        vf a = (count == LANES ? load(x) : load_some(x, count)) - centre;
-        vf b = (count == LANES ? load(x + stride) : load_some(x + stride, count)) - centre;
-        even += squared ? a * a : a;
-        odd += squared ? b * b : b;
+// Σ x or Σ (x - centre)² over the pixels, for `vectors` · 16 channels (or `count` < 16 of them); two chains each.
+INLINE void channel_sums(
+    vf *sums, const float *x, size_t pixels, size_t stride, size_t vectors, size_t count, const vf *centre, bool squared
+) {
+    vf even[4], odd[4];
+    UNROLL for (size_t v = 0; v < 4; v++) even[v] = odd[v] = splat(0);
+    for (size_t p = 0; p < pixels; p += 2, x += 2 * stride) {
+        UNROLL for (size_t v = 0; v < 4; v++) {
+            if (v >= vectors) continue;
+            const float *at = x + v * LANES;
+            vf a = (count == LANES ? load(at) : load_some(at, count)) - centre[v];
+            even[v] += squared ? a * a : a;
+            if (p + 1 == pixels) continue;
+            vf b = (count == LANES ? load(at + stride) : load_some(at + stride, count)) - centre[v];
+            odd[v] += squared ? b * b : b;
+        }
     }
-    if (p < pixels) {
-        vf a = (count == LANES ? load(x) : load_some(x, count)) - centre;
-        even += squared ? a * a : a;
+    UNROLL for (size_t v = 0; v < 4; v++) {
+        if (v < vectors) sums[v] = even[v] + odd[v];
     }
-    return even + odd;
+}
+
+INLINE void moments_of(
+    float *means, float *squares, const float *x, size_t pixels, size_t stride, size_t vectors, size_t count
+) {
+    vf mean[4], sums[4];
+    UNROLL for (size_t v = 0; v < 4; v++) mean[v] = splat(0);
+    if (means) {
+        channel_sums(sums, x, pixels, stride, vectors, count, mean, false);
+        UNROLL for (size_t v = 0; v < 4; v++) {
+            if (v >= vectors) continue;
+            mean[v] = sums[v] / (float)pixels;
+            store_some(means + v * LANES, mean[v], count);
+        }
+    }
+    channel_sums(sums, x, pixels, stride, vectors, count, mean, true);
+    UNROLL for (size_t v = 0; v < 4; v++) {
+        if (v < vectors) store_some(squares + v * LANES, sums[v], count);
+    }
 }
 
 static void channel_moments(float *means, float *squares, const float *x, size_t pixels, size_t channels) {
-    for (size_t c = 0; c < channels; c += LANES) {
-        if (c + LANES <= channels) {
-            vf mean = channel_sums(x + c, pixels, channels, LANES, splat(0), false) / (float)pixels;
-            store(means + c, mean);
-            store(squares + c, channel_sums(x + c, pixels, channels, LANES, mean, true));
-        } else {
-            size_t rest = channels - c;
-            vf mean = channel_sums(x + c, pixels, channels, rest, splat(0), false) / (float)pixels;
-            store_some(means + c, mean, rest);
-            store_some(squares + c, channel_sums(x + c, pixels, channels, rest, mean, true), rest);
-        }
+    size_t c = 0;
+    for (; c + 4 * LANES <= channels; c += 4 * LANES) {
+        moments_of(means + c, squares + c, x + c, pixels, channels, 4, LANES);
     }
+    for (; c + LANES <= channels; c += LANES) moments_of(means + c, squares + c, x + c, pixels, channels, 1, LANES);
+    if (c < channels) moments_of(means + c, squares + c, x + c, pixels, channels, 1, channels - c);
 }
 
 static void channel_squares(float *squares, const float *x, size_t pixels, size_t channels) {
     size_t c = 0;
-    for (; c + LANES <= channels; c += LANES) {
-        store(squares + c, channel_sums(x + c, pixels, channels, LANES, splat(0), true));
+    for (; c + 4 * LANES <= channels; c += 4 * LANES) {
+        moments_of(NULL, squares + c, x + c, pixels, channels, 4, LANES);
     }
-    if (c < channels) {
-        size_t rest = channels - c;
-        store_some(squares + c, channel_sums(x + c, pixels, channels, rest, splat(0), true), rest);
-    }
+    for (; c + LANES <= channels; c += LANES) moments_of(NULL, squares + c, x + c, pixels, channels, 1, LANES);
+    if (c < channels) moments_of(NULL, squares + c, x + c, pixels, channels, 1, channels - c);
 }
 
 INLINE void affine_as(

@@ -24,6 +24,24 @@ INLINE vf exp_lanes(vf x) {
     return select_lanes(x < -86.9f, splat(0), p * scale * 2.0f);
 }
 
+// e^x for x ≤ 0: without the upper bound.
+INLINE vf exp_below_lanes(vf x) {
+    vf clamped = select_lanes(x < -86.9f, splat(-86.9f), x);
+    vf shifted = clamped * 1.44269504f + 12582912.0f;
+    vf n = shifted - 12582912.0f;
+    vf r = clamped - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    vf p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r;
+    p = p + 1.0f;
+    return select_lanes(x < -86.9f, splat(0), (vf)((vi)p + ((vi)shifted << 23)));
+}
+
 // The natural logarithm of positive normal numbers (Cephes logf).
 INLINE vf log_lanes(vf x) {
     vi bits = (vi)x;
