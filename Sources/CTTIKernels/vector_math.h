@@ -1,4 +1,4 @@
-// exp, log, erf and the activations, sixteen lanes at a time, from +, ·, / and bits alone: accurate to about 2 ulp.
+// exp, log, erf and the activations, sixteen lanes at a time, from +, ·, / and bits alone: about 1e-7 relative.
 #pragma once
 
 #include "vector.h"
@@ -65,23 +65,24 @@ INLINE vf log_lanes(vf x) {
     return (m + y) + e * 0.693359375f;
 }
 
-// The error function, as a quotient of polynomials on [-4, 4].
+// The error function: a polynomial below 0.93, 1 - erfc above it (N. Juffa's coefficients; as in math_portable.h).
 INLINE vf erf_lanes(vf x) {
-    x = select_lanes(x > 4.0f, splat(4.0f), select_lanes(x < -4.0f, splat(-4.0f), x));
-    vf z = x * x;
-    vf p = splat(-2.72614225801306e-10f);
-    p = p * z + 2.77068142495902e-08f;
-    p = p * z - 2.10102402082508e-06f;
-    p = p * z - 5.69250639462346e-05f;
-    p = p * z - 7.34990630326855e-04f;
-    p = p * z - 2.95459980854025e-03f;
-    p = p * z - 1.60960333262415e-02f;
-    vf q = splat(-1.45660718464996e-05f);
-    q = q * z - 2.13374055278905e-04f;
-    q = q * z - 1.68282697438203e-03f;
-    q = q * z - 7.37332916720468e-03f;
-    q = q * z - 1.42647390514189e-02f;
-    return x * p / q;
+    vf t = select_lanes(x < 0.0f, -x, x);
+    vf r = t * -1.72853470e-5f + 3.83197126e-4f;
+    vf u = t * -3.88396438e-3f + 2.42546219e-2f;
+    r = r * (t * t) + u;
+    r = r * t - 1.06777877e-1f;
+    r = r * t - 6.34846687e-1f;
+    r = r * t - 1.28717512e-1f;
+    vf far = 1.0f - exp_below_lanes(r * t - t);
+    vf s = x * x;
+    vf p = splat(-5.96761703e-4f);
+    p = p * s + 4.99119423e-3f;
+    p = p * s - 2.67681349e-2f;
+    p = p * s + 1.12819925e-1f;
+    p = p * s - 3.76125336e-1f;
+    p = p * s + 1.28379166e-1f;
+    return select_lanes(t > 0.927734375f, select_lanes(x < 0.0f, -far, far), p * x + x);
 }
 
 // x · sigmoid(y).
