@@ -68,7 +68,7 @@ extension CPUBackend {
         let wanted = 4 * pool.threadCount
         var block = max(1, min(height, batch * height / wanted))
         unsafe withUnsafePointer(to: call) {
-            while unsafe block > 1 && ctti_convolution_scratch($0, block) > 64 << 10 { block -= 1 }
+            while unsafe block > 1 && ctti_convolution_scratch($0, block) > 128 << 10 { block -= 1 }
         }
         let blocks = (height + block - 1) / block
         let panelBlocks = min(panels, max(1, wanted / (batch * blocks)))
