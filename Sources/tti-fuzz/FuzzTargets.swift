@@ -120,10 +120,14 @@ private func repairingChecksums(_ file: [UInt8]) -> [UInt8] {
 }
 
 /// The value, or nil when the reader refused with its own error.
-private func accepted<Value>(_ read: () throws(FormatError) -> Value) -> Value? {
+func accepted<Value>(_ read: () throws(FormatError) -> Value) -> Value? {
     do throws(FormatError) { return try read() } catch {
         // A message must be one harmless line, whatever is in the file.
         precondition(!error.message.unicodeScalars.contains(where: isDangerous), "a message with control characters")
+        if showsErrors { say(error.description) }
         return nil
     }
 }
+
+/// With a single input, what the reader says is of interest.
+private let showsErrors = CommandLine.arguments.contains("--input")

@@ -2,6 +2,8 @@
 //
 //     tti-fuzz [--seconds N] [--seed S] [json|safetensors|index|png|tokenizer|all]
 //
+// A name stands for all targets that begin with it: `tokenizer` for `tokenizer-document`, `tokenizer-merges` …
+//
 // A crash ends the process; the input that did it is in the file that was announced, and `--seed` runs the same inputs
 // again. `--input FILE` gives a reader exactly one file.
 
@@ -26,14 +28,16 @@ while let argument = arguments.popFirst() {
         input = value
     case "--help", "-h": usage(nil)
     default:
-        guard argument == "all" || fuzzTargets.contains(where: { $0.name == argument }) else {
+        guard argument == "all" || fuzzTargets.contains(where: { isNamed($0, argument) }) else {
             usage("unknown target '\(argument)'")
         }
         chosen = argument
     }
 }
 
-let targets = fuzzTargets.filter { chosen == "all" || $0.name == chosen }
+func isNamed(_ target: FuzzTarget, _ name: String) -> Bool { target.name == name || target.name.hasPrefix(name + "-") }
+
+let targets = fuzzTargets.filter { chosen == "all" || isNamed($0, chosen) }
 if let input {
     runOnce(input, targets)
 } else {
