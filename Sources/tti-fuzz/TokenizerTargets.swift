@@ -29,7 +29,8 @@ let tokenizerTargets: [FuzzTarget] = [
         seeds: [
             Array(
                 (#"{"tokenizer_class": "CLIPTokenizer", "pad_token": "!", "model_max_length": 77, "bos_token": "<|startoftext|>","#
-                    + #" "eos_token": {"content": "<|endoftext|>"}, "added_tokens_decoder": {"519": {"content": "<|startoftext|>"}}}"#).utf8)
+                    + #" "eos_token": {"content": "<|endoftext|>"}, "added_tokens_decoder": {"519": {"content": "<|startoftext|>"}}}"#)
+                    .utf8)
         ], words: ["pad_token", "eos_token", "unk_token", "extra_ids", "1e30", "T5Tokenizer", "model_max_length"]
     ) { bytes in
         runTokenizer(["tokenizer.json": byteLevelDocument, "tokenizer_config.json": bytes])
