@@ -64,8 +64,8 @@ extension TokenizerDocument {
         case "WhitespaceSplit": return .split(.run(.space, atMost: 1), .removed, inverted: false)
         case "Digits":
             return try flag("individual_digits", of: json, default: false)
-                ? .split(.run(.number, atMost: 1), .isolated, inverted: false)
-                : .split(.run(.number, atMost: .max), .isolated, inverted: false)
+                ? .split(.run(.numeric, atMost: 1), .isolated, inverted: false)
+                : .split(.run(.numeric, atMost: .max), .isolated, inverted: false)
         case "Split":
             guard let behavior = json["behavior"]?.string.flatMap(PreTokenizer.SplitBehavior.init) else {
                 throw invalid("pre_tokenizer", "Split has the behavior \(json["behavior"]?.kindName ?? "of nothing")")

@@ -1,5 +1,6 @@
 /// Unigram language model segmentation: of all ways to cut a text into pieces, the one whose scores add up to the most
-/// (Kudo 2018, arXiv 1804.10959; `EncodeOptimized` of sentencepiece's unigram_model.cc, models/unigram of `tokenizers`).
+/// (Kudo 2018, arXiv 1804.10959; `EncodeOptimized` in unigram_model.cc of sentencepiece 0.2.3, models/unigram of
+/// `tokenizers`).
 ///
 /// One pass over the bytes keeps the best path that ends at each place; time is text length × longest piece. The two
 /// reference libraries add scores differently, and near ties show it, so both ways are here.
@@ -29,13 +30,12 @@ struct UnigramModel: SubwordModel {
     private let trie: ByteTrie
     let unknownId: Int
     private let unknownScore: Double
-    /// What a user-defined piece scores per byte, before the 0.1 that is taken off.
-    private let bestScore: Double
     private let arithmetic: Arithmetic
     let fallsBackToBytes: Bool
 
     /// How much worse than the worst piece an unknown character is.
     private static let unknownPenalty = 10.0
+    private static let resetThreshold = 100_000.0
 
     /// - Parameters:
     ///   - scores: one a piece, finite.
@@ -52,18 +52,12 @@ struct UnigramModel: SubwordModel {
         self.fallsBackToBytes = fallsBackToBytes
         var trie = ByteTrie()
         var worst = Double.infinity
-        // sentencepiece starts from the smallest positive Float.
-        var best = Double(Float.leastNormalMagnitude)
         for id in 0..<pieces.count {
             if kinds[id] != .hidden { trie.insert(pieces.bytes(of: id), value: id) }
-            if kinds[id] == .normal {
-                worst = min(worst, scores[id])
-                best = max(best, scores[id])
-            }
+            if kinds[id] == .normal { worst = min(worst, scores[id]) }
         }
         self.trie = trie
         if worst == .infinity { worst = arithmetic == .float ? Double(Float.greatestFiniteMagnitude) : 0 }
-        bestScore = best
         unknownScore =
             arithmetic == .float
             ? Double(Float(worst) - Float(Self.unknownPenalty)) : worst - Self.unknownPenalty
@@ -82,6 +76,8 @@ struct UnigramModel: SubwordModel {
         var startAt = Array(repeating: -1, count: text.count + 1)
         var idAt = Array(repeating: 0, count: text.count + 1)
 
+        var frontier = 0
+
         func offer(_ id: Int, _ score: Double, from start: Int, to end: Int) {
             // A sum of two Floats, rounded from Double to Float, is their sum in Float.
             let sum = bestScoreAt[start] + score
@@ -90,10 +86,18 @@ struct UnigramModel: SubwordModel {
             bestScoreAt[end] = candidate
             startAt[end] = start
             idAt[end] = id
+            frontier = max(frontier, end)
         }
 
         var start = 0
         while start < text.count {
+            if arithmetic == .float, abs(bestScoreAt[start]) > Self.resetThreshold {
+                // In a long text Floats grow too coarse to tell paths apart; sentencepiece then starts from 0 again.
+                let offset = bestScoreAt[start]
+                for end in start...frontier where end == start || startAt[end] >= 0 {
+                    bestScoreAt[end] = Double(Float(bestScoreAt[end] - offset))
+                }
+            }
             var characterEnd = start + 1
             while characterEnd < text.count, text[characterEnd] & 0xc0 == 0x80 { characterEnd += 1 }
             var isCovered = false
@@ -122,9 +126,9 @@ struct UnigramModel: SubwordModel {
         return segments
     }
 
+    /// A user-defined piece scores above every normal one, and the more the longer it is (`GetUserDefinedScore`).
     private func score(of id: Int, length: Int) -> Double {
-        guard kinds[id] == .userDefined else { return scores[id] }
-        return Double(Float(Double(Float(length) * Float(bestScore)) - 0.1))
+        kinds[id] == .userDefined ? Double(Float(0.1 * Double(length - 1))) : scores[id]
     }
 
     /// As `tokenizers` does it: a run of unknown characters is one piece, looked up once more, then as bytes, then unknown.

@@ -71,7 +71,10 @@ struct AddedTokens: Sendable {
                 scalarIndex += 1
             }
             var end = scalarIndex
-            if token.isSingleWord, (start > 0 && isWord(text[start - 1])) || (end < text.count && isWord(text[end])) {
+            if token.isSingleWord,
+                (start > 0 && UnicodeTables.isWord(text[start - 1]))
+                    || (end < text.count && UnicodeTables.isWord(text[end]))
+            {
                 continue
             }
             if token.stripsLeft {
@@ -86,12 +89,6 @@ struct AddedTokens: Sendable {
         }
         if textStart < text.count { sections.append(.text(text[textStart...])) }
         return sections
-    }
-
-    /// `\w`.
-    private func isWord(_ scalar: Unicode.Scalar) -> Bool {
-        scalar == "_" || UnicodeTables.isLetter(scalar) || UnicodeTables.isNumber(scalar)
-            || UnicodeTables.isMark(scalar)
     }
 }
 

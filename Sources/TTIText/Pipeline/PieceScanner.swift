@@ -15,13 +15,14 @@ enum PieceScanner: Sendable {
     case literal([Unicode.Scalar])
 
     enum CharacterKind: Sendable {
-        case space, notSpace, number, letter, punctuation, blank
+        case space, notSpace, number, numeric, letter, punctuation, blank
 
         func contains(_ scalar: Unicode.Scalar) -> Bool {
             switch self {
             case .space: UnicodeTables.isSpace(scalar)
             case .notSpace: !UnicodeTables.isSpace(scalar)
             case .number: UnicodeTables.isNumber(scalar)
+            case .numeric: UnicodeTables.isNumeric(scalar)
             case .letter: UnicodeTables.isLetter(scalar)
             case .punctuation: UnicodeTables.isPunctuation(scalar)
             case .blank: scalar == " "

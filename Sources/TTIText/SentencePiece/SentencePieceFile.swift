@@ -87,6 +87,7 @@ struct SentencePieceFile {
         guard !piece.text.isEmpty, piece.text.count <= TokenizerLimits.pieceLength else {
             throw invalid("piece \(pieces.count) has \(piece.text.count) bytes")
         }
+        guard !piece.text.contains(0) || piece.type == .unused else { throw invalid("piece \(pieces.count) has a NUL") }
         guard piece.score.isFinite else { throw invalid("piece \(pieces.count) has the score \(piece.score)") }
         pieces.append(piece)
     }

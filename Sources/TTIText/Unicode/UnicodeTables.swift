@@ -8,6 +8,8 @@ enum UnicodeTables {
     static let numberSet = ScalarSet(ranges: numbers)
     static let markSet = ScalarSet(ranges: marks)
     static let punctuationSet = ScalarSet(ranges: punctuation)
+    static let wordExceptionSet = ScalarSet(ranges: wordExceptions)
+    static let numericExceptionSet = ScalarSet(ranges: numericExceptions)
     static let lowercaseRuns = ScalarRuns(lowercase)
     static let compatibilityRuns = ScalarRuns(compatibilitySingles)
     static let compatibilityMap = scalarSequences(compatibilitySequences)
@@ -36,6 +38,16 @@ enum UnicodeTables {
     }
 
     static func isMark(_ scalar: Unicode.Scalar) -> Bool { scalar.value >= 0x300 && markSet.contains(scalar.value) }
+
+    /// `\w`.
+    static func isWord(_ scalar: Unicode.Scalar) -> Bool {
+        (isLetter(scalar) || isNumber(scalar) || isMark(scalar)) != wordExceptionSet.contains(scalar.value)
+    }
+
+    /// Rust's `char::is_numeric`, which is a younger `\p{N}`.
+    static func isNumeric(_ scalar: Unicode.Scalar) -> Bool {
+        isNumber(scalar) != (scalar.value >= 0x80 && numericExceptionSet.contains(scalar.value))
+    }
 
     static func isPunctuation(_ scalar: Unicode.Scalar) -> Bool { punctuationSet.contains(scalar.value) }
 }
