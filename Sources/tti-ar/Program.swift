@@ -9,7 +9,7 @@ let commit: String = unsafe String(cString: ctti_commit())
 /// The commands in the order in which the help lists them.
 let commands: [any Command.Type] = [
     GenerateCommand.self, RunCommand.self, TokenizeCommand.self, InspectCommand.self, DevicesCommand.self,
-    MetadataCommand.self,
+    MetadataCommand.self, BenchCommand.self,
 ]
 
 /// Commands that the contract names and that are not written yet.

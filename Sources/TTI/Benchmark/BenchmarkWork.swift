@@ -1,0 +1,247 @@
+internal import TTICore
+internal import TTIFormats
+internal import TTIModels
+
+/// Work that is measured unit by unit: a token of every image, a masked step, a prompt, a picture.
+struct BenchmarkWork {
+    /// Image tokens that a unit makes.
+    let tokens: Int
+    /// Does a unit; the position in the sequence matters to decoding only.
+    let run: (_ position: Int) throws -> Void
+}
+
+/// Sizes of what is measured.
+struct BenchmarkSizes {
+    /// Rows: two are one image with guidance, where there is guidance.
+    var rows: Int
+    /// Tokens of a sequence, where that is not the network's.
+    var tokens: Int?
+    /// Pixels of an image's side.
+    var side: Int?
+
+    /// Images whose rows these are: an even number of rows is guided.
+    var images: Int { rows % 2 == 0 ? rows / 2 : rows }
+}
+
+// Each loads a network and gives what puts its state into the arena and then does units of work.
+extension BenchmarkSubject {
+    typealias Preparation = (any Backend) throws -> BenchmarkWork
+
+    func load(
+        _ what: Benchmark.What, _ sizes: BenchmarkSizes, on b: any Backend, isCounting: Bool
+    ) throws -> Preparation {
+        switch (what, network) {
+        case (.decode, .parti(let c)):
+            return decode(try parti(c, on: b, isCounting: isCounting), sizes)
+        case (.prefill, .parti(let c)):
+            return prefill(try parti(c, on: b, isCounting: isCounting), sizes)
+        case (.step, .muse(let c)):
+            return step(try muse(c, on: b, isCounting: isCounting), sizes)
+        case (.prefill, .muse(let c)):
+            return prefill(try muse(c, on: b, isCounting: isCounting), sizes)
+        case (.step, .amused(let c, _)):
+            return try step(try transformer(c, on: b, isCounting: isCounting), sizes)
+        case (.prefill, .amused(let c, let text)):
+            return prefill(
+                try textEncoder(text, on: b, isCounting: isCounting), try transformer(c, on: b, isCounting: isCounting), sizes)
+        case (.detokenize, .vqgan(let c)):
+            return try detokenize(try detokenizer(c, on: b, isCounting: isCounting), sizes)
+        default:
+            let fitting = switch network {
+            case .parti: "decode, prefill"
+            case .muse, .amused: "step, prefill"
+            case .vqgan: "detokenize"
+            }
+            throw TTIError(
+                .usage, "usage.bench", "'\(what.rawValue)' is nothing that \(name) does; it can be measured with: \(fitting)")
+        }
+    }
+
+    // MARK: Autoregressive
+
+    private func text(rows: Int, length: Int, vocabulary: Int) -> TokenRows {
+        TokenRows((0..<rows).map { row in (0..<length).map { Int32(2 + (row * 7919 + $0 * 31) % (vocabulary - 2)) } })
+    }
+
+    /// A token of every image, as the pipeline does it: decoder, guidance, choice.
+    private func decode(_ network: Parti, _ sizes: BenchmarkSizes) -> Preparation {
+        { b in
+            let c = network.configuration
+            let capacity = min(sizes.tokens ?? c.imageLength, c.imageLength)
+            let text = text(rows: sizes.rows, length: c.maximumTextLength, vocabulary: c.vocabularySize)
+            let prompt = network.prepare(network.encode(text, on: b), on: b)
+            let caches = network.makeCaches(rows: sizes.rows, capacity: capacity, on: b)
+            let state = samplingState(sizes.images, on: b)
+            let last = b.upload(HostTensor([Int32](repeating: 0, count: sizes.images), [sizes.images]))
+            let codes = b.upload(
+                HostTensor([Int32](repeating: 0, count: sizes.images * capacity), [sizes.images, capacity]))
+            var program: (any Program)?
+            func token() {
+                let mark = b.arena.mark
+                defer { b.arena.rewind(to: mark) }
+                let logits = network.step(last, at: state.position, caches, prompt, on: b)
+                b.copy(b.guideAndSample(logits, state, into: codes), to: last)
+                b.increment(in: state.position)
+            }
+            return BenchmarkWork(tokens: sizes.images) { position in
+                b.write(HostTensor([Int32(position)], [1]), to: state.position)
+                if let program { program.replay() } else { program = b.record { token() } }
+                try b.synchronize()
+            }
+        }
+    }
+
+    /// The prompt: encoder, and keys and values of every cross-attention.
+    private func prefill(_ network: Parti, _ sizes: BenchmarkSizes) -> Preparation {
+        { b in
+            let c = network.configuration
+            let length = min(sizes.tokens ?? c.maximumTextLength, c.maximumTextLength)
+            let text = text(rows: sizes.rows, length: length, vocabulary: c.vocabularySize)
+            return BenchmarkWork(tokens: sizes.rows * length) { _ in
+                let mark = b.arena.mark
+                defer { b.arena.rewind(to: mark) }
+                _ = network.prepare(network.encode(text, on: b), on: b)
+                try b.synchronize()
+            }
+        }
+    }
+
+    // MARK: Masked
+
+    /// A share of the places that is masked in the middle of cosine decoding.
+    private static let openShare = 0.7071
+
+    /// A step of masked decoding: transformer, logits of the unknown places, guidance, choice.
+    private func step(
+        _ sizes: BenchmarkSizes, places: Int, maskToken: Int, on b: any Backend,
+        _ logits: @escaping (_ tokens: Tensor, _ unknown: Tensor) -> Tensor
+    ) -> BenchmarkWork {
+        let images = sizes.images
+        let open = max(1, Int(Double(places) * BenchmarkSubject.openShare))
+        let start = (0..<images * places).map { index in
+            index % places * 7919 % places < open ? Int32(maskToken) : Int32(index % 100)
+        }
+        let host = HostTensor(start, [images, places])
+        let tokens = b.upload(host)
+        let state = samplingState(images, on: b)
+        let grid = MaskedGrid(
+            tokens: tokens, predicted: b.upload(HostTensor(start.map { min($0, 99) }, [images, places])),
+            maskToken: maskToken, remaining: b.upload(HostTensor([Int32(open / 2)], [1])),
+            noise: b.upload(HostTensor([Float(1)], [1])), order: nil)
+        let masked = start.prefix(places).count { $0 == Int32(maskToken) }
+        return BenchmarkWork(tokens: images * places) { _ in
+            let mark = b.arena.mark
+            defer { b.arena.rewind(to: mark) }
+            b.write(host, to: tokens)
+            b.write(HostTensor([Int32(0)], [1]), to: state.position)
+            let unknown = b.maskedPlaces(tokens, maskToken: maskToken, count: masked)
+            let rows = sizes.rows == images ? tokens : b.concatenate([tokens, tokens], axis: 0)
+            var choice = logits(rows, unknown)
+            if sizes.rows != images { choice = b.guide(choice, state) }
+            b.unmask(choice, at: unknown, state, in: grid)
+            try b.synchronize()
+        }
+    }
+
+    private func step(_ network: MuseBase, _ sizes: BenchmarkSizes) -> Preparation {
+        { b in
+            let c = network.configuration
+            let text = randomNumbers([sizes.rows, c.textLength, c.textWidth], on: b)
+            let prompt = network.prepare(text: text, on: b)
+            let side = c.gridSide
+            return step(sizes, places: side * side, maskToken: c.maskToken, on: b) { tokens, unknown in
+                let hidden = network.hidden(tokens.reshaped([sizes.rows, side, side]), prompt, on: b)
+                return network.logits(hidden, at: unknown, on: b)
+            }
+        }
+    }
+
+    private func prefill(_ network: MuseBase, _ sizes: BenchmarkSizes) -> Preparation {
+        { b in
+            let c = network.configuration
+            let text = randomNumbers([sizes.rows, c.textLength, c.textWidth], on: b)
+            return BenchmarkWork(tokens: sizes.rows * c.textLength) { _ in
+                let mark = b.arena.mark
+                defer { b.arena.rewind(to: mark) }
+                _ = network.prepare(text: text, on: b)
+                try b.synchronize()
+            }
+        }
+    }
+
+    private func step(_ network: UVit2D, _ sizes: BenchmarkSizes) throws -> Preparation {
+        let c = network.configuration
+        let side = try sizes.tokenSide(factor: 16, standard: c.gridSide, isEven: c.downsample)
+        return { b in
+            let text = randomNumbers([sizes.rows, 77, c.textWidth], on: b)
+            let pooled = randomNumbers([sizes.rows, c.pooledTextWidth], on: b)
+            let conditions = Array(([Float(16 * side), Float(16 * side), 0, 0, 6] + [Float](repeating: 0, count: 16)).prefix(c.microConditionCount))
+            let prompt = network.prepare(text: text, pooled: pooled, microConditions: [conditions], on: b)
+            return step(sizes, places: side * side, maskToken: c.vocabularySize - 1, on: b) { tokens, unknown in
+                let hidden = network.hidden(tokens.reshaped([sizes.rows, side, side]), prompt, on: b)
+                return network.logits(hidden, at: unknown, on: b)
+            }
+        }
+    }
+
+    private func prefill(_ encoder: CLIPTextModel, _ network: UVit2D, _ sizes: BenchmarkSizes) -> Preparation {
+        { b in
+            let (c, t) = (network.configuration, encoder.configuration)
+            let text = text(rows: sizes.rows, length: t.maximumLength, vocabulary: t.vocabularySize)
+            let conditions = [Float](repeating: 256, count: c.microConditionCount)
+            return BenchmarkWork(tokens: sizes.rows * t.maximumLength) { _ in
+                let mark = b.arena.mark
+                defer { b.arena.rewind(to: mark) }
+                let states = encoder(text, on: b)
+                if let pooled = states.projected {
+                    _ = network.prepare(text: states.penultimate, pooled: pooled, microConditions: [conditions], on: b)
+                }
+                try b.synchronize()
+            }
+        }
+    }
+
+    // MARK: Pixels
+
+    private func detokenize(_ network: VQGAN, _ sizes: BenchmarkSizes) throws -> Preparation {
+        let c = network.configuration
+        let side = try sizes.tokenSide(factor: c.scale, standard: max(1, 256 / c.scale), isEven: false)
+        return { b in
+            let codes = (0..<sizes.rows * side * side).map { Int32($0 * 37 % c.codebookSize) }
+            let tokens = b.upload(HostTensor(codes, [sizes.rows, side, side]))
+            return BenchmarkWork(tokens: codes.count) { _ in
+                let mark = b.arena.mark
+                defer { b.arena.rewind(to: mark) }
+                _ = network.decode(tokens, on: b)
+                try b.synchronize()
+            }
+        }
+    }
+
+    // MARK: State
+
+    private func samplingState(_ images: Int, on b: any Backend) -> SamplingState {
+        SamplingState(
+            settings: b.upload(HostTensor([1, 0, 1] as [Float], [3])),
+            keys: b.upload(HostTensor((0..<images).flatMap { [Int32($0), 0] }, [images, 2])),
+            position: b.upload(HostTensor([Int32(0)], [1])), guidance: b.upload(HostTensor([3] as [Float], [1])))
+    }
+
+    private func randomNumbers(_ shape: [Int], on b: any Backend) -> Tensor {
+        let count = shape.reduce(1, *)
+        let values = (0..<count).map { Float($0 * 7919 % 2003) / 1001 - 1 }
+        return b.uploadActivations(HostTensor(values, Shape(shape)))
+    }
+}
+
+extension BenchmarkSizes {
+    /// Tokens of an image's side.
+    fileprivate func tokenSide(factor: Int, standard: Int, isEven: Bool) throws(TTIError) -> Int {
+        guard let side else { return standard }
+        let step = isEven ? 2 * factor : factor
+        guard side % step == 0 else {
+            throw TTIError(.usage, "usage.size", "--size \(side) is no multiple of \(step), as this network's images are")
+        }
+        return side / factor
+    }
+}
