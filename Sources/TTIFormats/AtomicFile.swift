@@ -103,7 +103,9 @@ package final class AtomicFile {
         guard case .file = target.kind else { return }
         try target.checkMayWrite(policy)
         let folder = parentFolder(target.path)
-        guard unsafe access(folder, W_OK | X_OK) == 0 else { throw outputError(errno, "create a file in", folder) }
+        guard unsafe faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0 else {
+            throw outputError(errno, "create a file in", folder)
+        }
         var space = statvfs()
         guard unsafe statvfs(folder, &space) == 0 else { return }
         let (free, overflow) = space.f_bavail.multipliedReportingOverflow(by: space.f_frsize)

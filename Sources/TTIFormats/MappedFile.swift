@@ -4,13 +4,14 @@ internal import TTICore
 /// A whole file, read-only, as memory that the system fills when it is looked at.
 ///
 /// Only regular files: a FIFO, a device or a folder is refused at once. If another process makes the file shorter, touching
-/// what is gone ends this process with SIGBUS; `hasChanged` tells afterwards whether the file is still the same.
+/// what is gone ends this process with SIGBUS (see `MappingGuard`); `hasChanged` tells afterwards whether the file is still the same.
 @safe
 package final class MappedFile: HostStorage {
     package let path: String
     /// The contents; empty for an empty file.
     package let bytes: UnsafeRawBufferPointer
     private let status: FileStatus
+    private let guarded: Int?
 
     /// Throws `missingPath`, `unreadable`, `notRegularFile` or `ioFailed`.
     package init(path: String) throws(FormatError) {
@@ -26,9 +27,11 @@ package final class MappedFile: HostStorage {
             else { throw FormatError.system(errno, "map", path) }
             unsafe bytes = UnsafeRawBufferPointer(start: start, count: status.byteCount)
         }
+        guarded = unsafe MappingGuard.add(bytes, path: path)
     }
 
     deinit {
+        MappingGuard.remove(guarded)
         if let start = unsafe bytes.baseAddress { unsafe munmap(UnsafeMutableRawPointer(mutating: start), bytes.count) }
     }
 

@@ -59,7 +59,9 @@ struct OutputTarget {
         guard case .file(.some) = kind else { return }
         if policy == .error { throw existsError }
         // A new name in the folder would replace a file that its owner has made read-only.
-        if policy == .overwrite, unsafe access(path, W_OK) != 0 { throw outputError(errno, "replace", shown) }
+        if policy == .overwrite, unsafe faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0 {
+            throw outputError(errno, "replace", shown)
+        }
     }
 
     var existsError: FormatError {

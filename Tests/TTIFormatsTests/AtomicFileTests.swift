@@ -178,16 +178,4 @@ import Testing
         for file in files { _ = try file.commit() }
         #expect(folder.contents.count == 100)
     }
-
-    @Test
-    func `an interrupt removes the temporary files`() async {
-        await #expect(processExitsWith: .exitCode(7)) {
-            let folder = TemporaryFolder()
-            let file = try AtomicFile(path: folder["x"], ifExists: .overwrite)
-            TemporaryFiles.unlinkAll()
-            let isEmpty = folder.contents.isEmpty
-            rmdir(folder.path)
-            withExtendedLifetime(file) { _exit(isEmpty ? 7 : 1) }
-        }
-    }
 }
