@@ -39,14 +39,15 @@ void ctti_multiply(
             size_t count = first_row + rows * (tile + 1) / tiles - row;
             const float *x = product->x + row * product->row_stride;
             size_t place = row * outputs + column;
+            const float *residual = product->residual ? product->residual + place : NULL;
+            const float *added = product->activation == CTTI_IDENTITY ? residual : NULL;
             if (is_strip) {
-                strip(product, x, weights, bias, product->y + place);
+                strip(product, x, weights, bias, added, product->y + place);
             } else {
                 kernels->tiles[product->wide][width > 16][count](
-                    product, x, weights, bias, product->y + place, width);
+                    product, x, weights, bias, added, product->y + place, width);
             }
-            if (product->activation != CTTI_IDENTITY || product->residual) {
-                const float *residual = product->residual ? product->residual + place : NULL;
+            if (product->activation != CTTI_IDENTITY) {
                 kernels->finish(product->y + place, residual, outputs, count, width, product->activation);
             }
         }

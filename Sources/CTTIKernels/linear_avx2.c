@@ -67,7 +67,7 @@ INLINE void pass(
 
 INLINE void tile(
     int rows, int width, bool wide, const ctti_product *product, const float *x, const void *panel, const float *bias,
-    float *y, size_t stored) {
+    const float *residual, float *y, size_t stored) {
     float start[ctti_panel_width] = {0}, sums[most_rows * ctti_panel_width];
     if (bias) memcpy(start, bias, stored * sizeof(float));
     if (width == 32 && rows <= 2) {
@@ -77,14 +77,18 @@ INLINE void tile(
         if (width == 32) pass(rows, width, wide, 1, 1, product, x, panel, start, sums);
     }
     for (int row = 0; row < rows; row++) {
-        memcpy(y + (size_t)row * product->outputs, sums + row * ctti_panel_width, stored * sizeof(float));
+        float *sum = sums + row * ctti_panel_width;
+        size_t place = (size_t)row * product->outputs;
+        for (size_t i = 0; residual && i < stored; i++) sum[i] += residual[place + i];
+        memcpy(y + place, sum, stored * sizeof(float));
     }
 }
 
-#define TILE(name, rows, width, wide)                                                                                \
-    TARGET static void name##_##rows(                                                                                \
-        const ctti_product *product, const float *x, const void *panel, const float *bias, float *y, size_t stored) { \
-        tile(rows, width, wide, product, x, panel, bias, y, stored);                                                 \
+#define TILE(name, rows, width, wide)                                                                            \
+    TARGET static void name##_##rows(                                                                            \
+        const ctti_product *product, const float *x, const void *panel, const float *bias, const float *residual, \
+        float *y, size_t stored) {                                                                               \
+        tile(rows, width, wide, product, x, panel, bias, residual, y, stored);                                   \
     }
 #define TILES(name, width, wide)                                                             \
     TILE(name, 1, width, wide) TILE(name, 2, width, wide) TILE(name, 3, width, wide)         \

@@ -41,7 +41,7 @@ INLINE void load_weights(__m512 weights[2], const char *place, int vectors, bool
 
 INLINE void tile(
     int rows, int vectors, bool wide, const ctti_product *product, const float *x, const void *panel, const float *bias,
-    float *y, size_t width) {
+    const float *residual, float *y, size_t width) {
     __mmask16 masks[2] = {mask_of(width), mask_of(width > 16 ? width - 16 : 0)};
     __m512 sums[ctti_most_rows][2];
     for (int v = 0; v < vectors; v++) {
@@ -65,13 +65,21 @@ INLINE void tile(
             }
         }
     }
+    if (residual) {
+        for (int row = 0; row < rows; row++, residual += product->outputs) {
+            for (int v = 0; v < vectors; v++) {
+                sums[row][v] = _mm512_add_ps(sums[row][v], _mm512_maskz_loadu_ps(masks[v], residual + 16 * v));
+            }
+        }
+    }
     for (int row = 0; row < rows; row++, y += product->outputs) {
         for (int v = 0; v < vectors; v++) _mm512_mask_storeu_ps(y + 16 * v, masks[v], sums[row][v]);
     }
 }
 
 INLINE void strip(
-    int rows, bool wide, const ctti_product *product, const float *x, const void *panels, const float *bias, float *y) {
+    int rows, bool wide, const ctti_product *product, const float *x, const void *panels, const float *bias,
+    const float *residual, float *y) {
     __m512 sums[2][ctti_panels_at_once][2];
     for (int panel = 0; panel < ctti_panels_at_once; panel++) {
         for (int v = 0; v < 2; v++) {
@@ -100,18 +108,21 @@ INLINE void strip(
             }
         }
     }
-    for (int row = 0; row < rows; row++, y += product->outputs) {
-        for (int panel = 0; panel < ctti_panels_at_once; panel++) {
-            _mm512_storeu_ps(y + panel * ctti_panel_width, sums[row][panel][0]);
-            _mm512_storeu_ps(y + panel * ctti_panel_width + 16, sums[row][panel][1]);
+    for (int row = 0; row < rows; row++) {
+        for (int part = 0; part < 2 * ctti_panels_at_once; part++) {
+            size_t offset = (size_t)row * product->outputs + 16 * (size_t)part;
+            __m512 sum = sums[row][part / 2][part % 2];
+            if (residual) sum = _mm512_add_ps(sum, _mm512_loadu_ps(residual + offset));
+            _mm512_storeu_ps(y + offset, sum);
         }
     }
 }
 
-#define TILE(name, rows, vectors, wide)                                                                             \
-    TARGET static void name##_##rows(                                                                               \
-        const ctti_product *product, const float *x, const void *panel, const float *bias, float *y, size_t width) { \
-        tile(rows, vectors, wide, product, x, panel, bias, y, width);                                               \
+#define TILE(name, rows, vectors, wide)                                                                          \
+    TARGET static void name##_##rows(                                                                            \
+        const ctti_product *product, const float *x, const void *panel, const float *bias, const float *residual, \
+        float *y, size_t width) {                                                                                \
+        tile(rows, vectors, wide, product, x, panel, bias, residual, y, width);                                  \
     }
 #define TILES(name, vectors, wide)                                                                              \
     TILE(name, 1, vectors, wide) TILE(name, 2, vectors, wide) TILE(name, 3, vectors, wide)                      \
@@ -122,10 +133,11 @@ INLINE void strip(
 #define TABLE(name)                                                                                             \
     {NULL, name##_1, name##_2, name##_3, name##_4, name##_5, name##_6, name##_7, name##_8, name##_9, name##_10, \
      name##_11, name##_12, name##_13, name##_14}
-#define STRIP(name, rows, wide)                                                                                   \
-    TARGET static void name(                                                                                      \
-        const ctti_product *product, const float *x, const void *panels, const float *bias, float *y) {           \
-        strip(rows, wide, product, x, panels, bias, y);                                                           \
+#define STRIP(name, rows, wide)                                                                                    \
+    TARGET static void name(                                                                                       \
+        const ctti_product *product, const float *x, const void *panels, const float *bias, const float *residual, \
+        float *y) {                                                                                                \
+        strip(rows, wide, product, x, panels, bias, residual, y);                                                  \
     }
 
 TILES(half_narrow, 1, false)

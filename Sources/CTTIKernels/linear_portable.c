@@ -12,7 +12,7 @@ enum { most_rows = 4, lanes = 16 };
 // Outputs 16 · half and on; `stored` of them.
 INLINE void half_tile(
     int rows, int width, bool wide, size_t half, const ctti_product *product, const float *x, const void *panel,
-    const float *bias, float *y, size_t stored) {
+    const float *bias, const float *residual, float *y, size_t stored) {
     float sums[most_rows][lanes] = {{0}};
     for (int row = 0; row < rows; row++) {
         for (size_t i = 0; bias && i < stored; i++) sums[row][i] = bias[i];
@@ -41,21 +41,28 @@ INLINE void half_tile(
             }
         }
     }
-    for (int row = 0; row < rows; row++) memcpy(y + (size_t)row * product->outputs, sums[row], stored * sizeof(float));
+    for (int row = 0; row < rows; row++) {
+        size_t place = (size_t)row * product->outputs;
+        for (size_t i = 0; residual && i < stored; i++) sums[row][i] += residual[place + i];
+        memcpy(y + place, sums[row], stored * sizeof(float));
+    }
 }
 
 INLINE void tile(
     int rows, int width, bool wide, const ctti_product *product, const float *x, const void *panel, const float *bias,
-    float *y, size_t stored) {
-    half_tile(rows, width, wide, 0, product, x, panel, bias, y, stored < lanes ? stored : lanes);
+    const float *residual, float *y, size_t stored) {
+    half_tile(rows, width, wide, 0, product, x, panel, bias, residual, y, stored < lanes ? stored : lanes);
     if (stored <= lanes) return;
-    half_tile(rows, width, wide, 1, product, x, panel, bias ? bias + lanes : NULL, y + lanes, stored - lanes);
+    bias = bias ? bias + lanes : NULL;
+    residual = residual ? residual + lanes : NULL;
+    half_tile(rows, width, wide, 1, product, x, panel, bias, residual, y + lanes, stored - lanes);
 }
 
 #define TILE(name, rows, width, wide)                                                                            \
-    static void name##_##rows(                                                                                   \
-        const ctti_product *product, const float *x, const void *panel, const float *bias, float *y, size_t stored) { \
-        tile(rows, width, wide, product, x, panel, bias, y, stored);                                             \
+    static void name##_##rows(                                                                            \
+        const ctti_product *product, const float *x, const void *panel, const float *bias, const float *residual, \
+        float *y, size_t stored) {                                                                               \
+        tile(rows, width, wide, product, x, panel, bias, residual, y, stored);                                   \
     }
 #define TILES(name, width, wide) \
     TILE(name, 1, width, wide) TILE(name, 2, width, wide) TILE(name, 3, width, wide) TILE(name, 4, width, wide)

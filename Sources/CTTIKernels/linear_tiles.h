@@ -3,16 +3,17 @@
 
 #include "CTTIKernels.h"
 
-// The sums of some rows (as many as the function's place in its table says) and one panel: y = bias + x · panelᵀ, stored for
-// `width` outputs.
+// The sums of some rows (as many as the function's place in its table says) and one panel: y = bias + x · panelᵀ +
+// residual, stored for `width` outputs. `residual` may be NULL, and so may `bias`.
 typedef void (*ctti_tile)(
-    const ctti_product *product, const float *x, const void *panel, const float *bias, float *y, size_t width);
+    const ctti_product *product, const float *x, const void *panel, const float *bias, const float *residual, float *y,
+    size_t width);
 
 enum { ctti_panel_width = 32, ctti_most_rows = 14, ctti_panels_at_once = 2 };
 
 // The same for few rows and `ctti_panels_at_once` panels of 32: enough independent chains to keep up with a cache.
 typedef void (*ctti_strip)(
-    const ctti_product *product, const float *x, const void *panels, const float *bias, float *y);
+    const ctti_product *product, const float *x, const void *panels, const float *bias, const float *residual, float *y);
 
 typedef struct {
     size_t most_rows;                                // the largest tile
