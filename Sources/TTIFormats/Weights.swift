@@ -109,10 +109,11 @@ package struct Weights {
         while let dot = parent.lastIndex(of: ".") {
             parent = parent[..<dot]
             let start = parent + "."
-            let beside = (source.names ?? []).lazy.filter { $0.hasPrefix(start) }.prefix(3)
+            let beside = (source.names ?? []).lazy.filter { $0.hasPrefix(start) }.prefix(4)
             if !beside.isEmpty {
                 message += " (under \(quoted(parent)) there is "
-                message += beside.map { quoted($0.dropFirst(start.count)) }.joined(separator: ", ") + " …)"
+                message += beside.prefix(3).map { quoted($0.dropFirst(start.count)) }.joined(separator: ", ")
+                message += beside.count > 3 ? " …)" : ")"
                 break
             }
         }
