@@ -71,7 +71,8 @@ let package = Package(
         tests("TTICoreTests", ["TTICore"]),
         tests("TTIFormatsTests", ["TTICore", "TTIFormats", "TTITestSupport"]),
         tests("TTITextTests", ["TTIFormats", "TTIText", "TTITestSupport"]),
-        tests("TTIBackendTests", ["TTICore", "TTICPU", "TTIAccounting", "TTITestSupport"]),
+        .target(name: "CTestAllocations", path: "Tests/CTestAllocations"),
+        tests("TTIBackendTests", ["TTICore", "TTICPU", "TTIAccounting", "TTITestSupport", "CTestAllocations"]),
         tests("TTIModelsTests", ["TTICore", "TTIFormats", "TTIModels", "TTICPU", "TTITestSupport"]),
         tests(
             "TTIGenerationTests",

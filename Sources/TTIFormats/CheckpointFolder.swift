@@ -67,7 +67,7 @@ package struct CheckpointFolder: Sendable {
             guard status.kind == .link else { return nil }
             throw FormatError(
                 .invalid, "model.incomplete", "\(quoted(full)) is a link to a file that is not there",
-                try: "finish the download with: hf download \(shellWord(repository ?? "ORG/NAME"))")
+                try: "finish the download with: hf download \(repository ?? "ORG/NAME")")
         }
         guard roots.contains(where: { isPath(canonical, below: $0) }) || isInSibling(canonical) else {
             throw FormatError(
@@ -98,7 +98,7 @@ package struct CheckpointFolder: Sendable {
         if let path = try pathIfPresent(name) { return path }
         throw FormatError(
             .invalid, "model.missing", "there is no \(quoted(name))", at: quoted(path),
-            try: repository.map { "fetch it with: hf download \(shellWord($0))" })
+            try: repository.map { "fetch it with: hf download \($0)" })
     }
 
     /// A component's folder, which must be there.

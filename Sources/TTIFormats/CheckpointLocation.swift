@@ -37,26 +37,19 @@ extension CheckpointFolder {
         var remedies: [String] = []
         if let near = nearestPath(argument) {
             remedies.append("did you mean \(quoted(near))?")
-        } else if let near = nearest(argument, searchFolders.flatMap(checkpointNames)) {
+        } else if let near = nearest(argument, searchFolders.flatMap(folderContents)) {
             remedies.append("did you mean \(quoted(near))?")
         }
         if HubCache.Repository(argument) != nil, argument.contains("/"), !argument.hasPrefix("Checkpoints/") {
-            remedies.append("'hf download \(shellWord(argument))' fetches it from the Hugging Face Hub")
+            remedies.append("'hf download \(harmless(argument))' fetches it from the Hugging Face Hub")
         }
-        let shipped = Set(searchFolders.flatMap(checkpointNames)).sorted()
+        let shipped = Set(searchFolders.flatMap(folderContents)).sorted()
         if remedies.isEmpty, !shipped.isEmpty {
             remedies.append("these come with tti-ar: \(shipped.joined(separator: ", "))")
         }
         return FormatError(
             .missingPath, "model.missing", "there is no checkpoint \(quoted(argument))",
             try: remedies.isEmpty ? nil : remedies.joined(separator: " "))
-    }
-
-    /// The names of the pipelines in a folder.
-    private static func checkpointNames(_ folder: String) -> [String] {
-        folderContents(folder).filter {
-            FileStatus(path: joinPath(joinPath(folder, $0), PipelineIndex.fileName)) != nil
-        }
     }
 
     /// The nearest name beside the path's last component.

@@ -60,9 +60,9 @@ extension CheckpointFolder {
         }
         let preferred = ["pytorch_model.bin", "diffusion_pytorch_model.bin"].first { names.contains($0) }
         if let pickle = preferred ?? names.first(where: isPickleName) {
-            let file = joinPath(path, pickle)
+            let file = quoted(joinPath(path, pickle))
             return pickleError(
-                "the weights are only there as a pickle, which can run code when it is read: \(quoted(file))", file)
+                "the weights are only there as a pickle, which can run code when it is read: \(file)", file)
         }
         if let shard = names.first(where: { $0.hasSuffix(".safetensors") }) {
             return FormatError(
@@ -73,6 +73,6 @@ extension CheckpointFolder {
         return FormatError(
             .invalid, "model.weights",
             "there are no weights (model.safetensors or diffusion_pytorch_model.safetensors)",
-            at: quoted(path), try: repository.map { "fetch them with: hf download \(shellWord($0))" })
+            at: quoted(path), try: repository.map { "fetch them with: hf download \($0)" })
     }
 }

@@ -3,7 +3,7 @@
 /// Only asked about files whose length of the header cannot be right: any beginning can be a valid length.
 ///
 /// - Parameter name: the file's name in quotes.
-func foreignFormat(_ file: UnsafeRawBufferPointer, _ name: String, path: String?) -> FormatError? {
+func foreignFormat(_ file: UnsafeRawBufferPointer, _ name: String) -> FormatError? {
     func starts(_ text: String) -> Bool { unsafe file.starts(with: text.utf8) }
     func starts(_ bytes: [UInt8]) -> Bool { unsafe file.starts(with: bytes) }
     if starts("version https://git-lfs") {
@@ -12,10 +12,10 @@ func foreignFormat(_ file: UnsafeRawBufferPointer, _ name: String, path: String?
             try: "run 'git lfs pull' or 'hf download'")
     }
     if starts([0x50, 0x4b, 0x03, 0x04]) {
-        return pickleError("\(name) is a PyTorch archive (pickle), which can run code when it is read", path)
+        return pickleError("\(name) is a PyTorch archive (pickle), which can run code when it is read", name)
     }
     if file.count >= 2, unsafe file[0] == 0x80, unsafe (2...5).contains(file[1]) {
-        return pickleError("\(name) is a pickle, which can run code when it is read", path)
+        return pickleError("\(name) is a pickle, which can run code when it is read", name)
     }
     let others: [(String, String)] = [
         ("<!DOCTYPE", "a web page"), ("<!doctype", "a web page"), ("<html", "a web page"), ("<HTML", "a web page"),
@@ -34,18 +34,13 @@ func foreignFormat(_ file: UnsafeRawBufferPointer, _ name: String, path: String?
 
 /// A refusal of a pickle with the command that converts it.
 ///
-/// - Parameter path: where it is, when it is a file.
-func pickleError(_ what: String, _ path: String?) -> FormatError {
-    let path = path ?? "FILE"
-    // The name under which the result is found where the pickle was.
-    let target = joinPath(
-        path.contains("/") ? parentFolder(path) : "",
-        fileName(path) == "diffusion_pytorch_model.bin" ? "diffusion_pytorch_model.safetensors" : "model.safetensors")
+/// - Parameter file: its name in quotes, safe to print.
+func pickleError(_ what: String, _ file: String) -> FormatError {
+    let target = "model.safetensors"
     let program =
         "import sys, torch; from safetensors.torch import save_file; d = torch.load(sys.argv[1], map_location='cpu',"
         + " weights_only=True); d = d.get('state_dict', d); save_file({k: v.clone().contiguous() for k, v in d.items()},"
         + " sys.argv[2])"
     return FormatError(
-        .invalid, "model.pickle", what,
-        try: "convert it with: python3 -c \"\(program)\" \(shellWord(path)) \(shellWord(target))")
+        .invalid, "model.pickle", what, try: "convert it with: python3 -c \"\(program)\" \(file) \(target)")
 }

@@ -15,23 +15,6 @@ package func harmless(_ text: some StringProtocol, limit: Int = 120) -> String {
     return escaped(scalars.prefix(limit * 2 / 3)) + "…" + escaped(scalars.suffix(limit / 3))
 }
 
-/// A word of a command that a person is told to run: in quotes where the shell would make something of it, and a
-/// placeholder for what cannot be typed.
-package func shellWord(_ text: String) -> String {
-    if text.isEmpty || text.utf8.count > 4096 || text.unicodeScalars.contains(where: isDangerous) { return "FILE" }
-    let isPlain = text.utf8.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "/"), UInt8(ascii: "_"),
-            UInt8(ascii: "-"), UInt8(ascii: "+"), UInt8(ascii: ":"), UInt8(ascii: "@"), UInt8(ascii: ","):
-            true
-        default: false
-        }
-    }
-    if isPlain { return text }
-    return "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
-}
-
 private func escaped(_ scalars: some Sequence<Unicode.Scalar>) -> String {
     var result = String.UnicodeScalarView()
     for scalar in scalars {

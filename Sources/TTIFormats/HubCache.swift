@@ -61,8 +61,8 @@ struct HubCache {
         let commit = try commit(repository, in: folder, snapshots: snapshots)
         let snapshot = joinPath(snapshots, commit)
         let fetch =
-            "hf download \(shellWord(repository.name))"
-            + (repository.revision == "main" ? "" : " --revision \(shellWord(repository.revision))")
+            "hf download \(repository.name)"
+            + (repository.revision == "main" ? "" : " --revision \(repository.revision)")
         guard FileStatus(path: snapshot)?.kind == .folder else {
             throw FormatError(
                 .missingPath, "model.incomplete",
@@ -112,9 +112,8 @@ struct HubCache {
                         ? ""
                         : " (there are \(there.prefix(6).map { harmless($0, limit: 48) }.joined(separator: ", ")))"),
                 at: quoted(folder),
-                try:
-                    "name one of those after '@', or fetch it with: hf download \(shellWord(repository.name)) --revision"
-                    + " \(shellWord(repository.revision))")
+                try: "name one of those after '@', or fetch it with: hf download \(repository.name) --revision"
+                    + " \(repository.revision)")
         }
         let text = String(decoding: try readFile(reference, limit: 4096), as: UTF8.self)
         let commit = text.split { $0.isWhitespace }.first.map(String.init) ?? ""

@@ -67,22 +67,15 @@ extension CheckpointFolder {
         ]
         if names.contains(where: contains) { return }
         let contents = folderContents(path)
-        if let pickle = contents.first(where: isPickleName), !contents.contains(where: { $0.hasSuffix(".safetensors") })
-        {
-            let file = joinPath(path, pickle)
-            throw pickleError(
-                "the folder has no configuration and only a pickle, which can run code when it is read: \(quoted(file))",
-                file)
-        }
         var remedy: String?
         if let inner = contents.first(where: {
             FileStatus(path: joinPath(joinPath(path, $0), PipelineIndex.fileName)) != nil
         }) {
             remedy = "perhaps \(quoted(joinPath(path, inner))) was meant"
-        } else if let single = contents.first(where: { $0.hasSuffix(".safetensors") }) {
+        } else if let single = contents.first(where: { $0.hasSuffix(".safetensors") || isPickleName($0) }) {
             remedy = "single-file checkpoints such as \(quoted(single)) must be converted to a diffusers folder first"
         } else if let repository {
-            remedy = "finish the download with: hf download \(shellWord(repository))"
+            remedy = "finish the download with: hf download \(repository)"
         }
         throw FormatError(
             .invalid, "model.layout",

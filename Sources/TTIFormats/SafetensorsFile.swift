@@ -39,7 +39,7 @@ package final class SafetensorsFile {
     private init(
         contents file: UnsafeRawBufferPointer, storage: any HostStorage, name: String, path: String?
     ) throws(FormatError) {
-        let headerByteCount = unsafe try Self.headerByteCount(file, name, path)
+        let headerByteCount = unsafe try Self.headerByteCount(file, name)
         let header = try SafetensorsHeader(
             json: unsafe Array(file[8..<8 + headerByteCount]), dataByteCount: file.count - 8 - headerByteCount,
             file: name)
@@ -55,28 +55,26 @@ package final class SafetensorsFile {
     }
 
     /// How long the header is, checked against the file, so that `8 + length` cannot overflow.
-    private static func headerByteCount(
-        _ file: UnsafeRawBufferPointer, _ name: String, _ path: String?
-    ) throws(FormatError) -> Int {
+    private static func headerByteCount(_ file: UnsafeRawBufferPointer, _ name: String) throws(FormatError) -> Int {
         guard file.count > 0 else {
             throw FormatError(.invalid, "model.empty", "the file is empty", at: name, try: "download or copy it again")
         }
         guard file.count >= 8 else {
-            throw unsafe foreignFormat(file, name, path: path)
+            throw unsafe foreignFormat(file, name)
                 ?? FormatError(
                     .invalid, "model.truncated", "the file has \(byteText(file.count)), too few for a safetensors file",
                     at: name, try: "download or copy it again")
         }
         let length = UInt64(littleEndian: unsafe file.loadUnaligned(as: UInt64.self))
         guard length <= UInt64(SafetensorsHeader.byteLimit) else {
-            throw unsafe foreignFormat(file, name, path: path)
+            throw unsafe foreignFormat(file, name)
                 ?? FormatError(
                     .invalid, "model.header",
                     "this is no safetensors file, or its header is too large: it would have \(length) bytes, of at most"
                         + " \(SafetensorsHeader.byteLimit)", at: name)
         }
         guard Int(length) <= file.count - 8 else {
-            throw unsafe foreignFormat(file, name, path: path)
+            throw unsafe foreignFormat(file, name)
                 ?? FormatError(
                     .invalid, "model.truncated",
                     "the file ends in its header, which should have \(length) bytes: there are \(file.count - 8)",
@@ -84,9 +82,7 @@ package final class SafetensorsFile {
                     try: "download or copy it again")
         }
         // Two bytes of another format can look like a length that is possible; a header then would not begin like one.
-        if unsafe length == 0 || !isHeaderStart(file[8]), let known = unsafe foreignFormat(file, name, path: path) {
-            throw known
-        }
+        if unsafe length == 0 || !isHeaderStart(file[8]), let known = unsafe foreignFormat(file, name) { throw known }
         return Int(length)
     }
 

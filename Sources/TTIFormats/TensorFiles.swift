@@ -80,15 +80,13 @@ package final class TensorFiles {
             throw FormatError(
                 .invalid, "model.shard",
                 "\(quoted(first)), named by \(quoted(indexName)), is missing (\(paths.count) of \(names.count) present)",
-                at: quoted(folder.path), try: "fetch it with: hf download \(shellWord(folder.repository ?? "ORG/NAME"))"
-            )
+                at: quoted(folder.path), try: "fetch it with: hf download \(folder.repository ?? "ORG/NAME")")
         }
         var files: [SafetensorsFile] = []
         for (name, path) in zip(names, paths) {
             guard name.hasSuffix(".safetensors") else {
                 let what = "\(quoted(indexName)) names the shard \(quoted(name)), which is not a safetensors file"
-                throw isPickleName(name)
-                    ? pickleError(what, joinPath(folder.path, name)) : FormatError(.invalid, "model.index", what)
+                throw isPickleName(name) ? pickleError(what, quoted(name)) : FormatError(.invalid, "model.index", what)
             }
             files.append(try SafetensorsFile(path: path))
         }

@@ -109,11 +109,10 @@ package struct Weights {
         while let dot = parent.lastIndex(of: ".") {
             parent = parent[..<dot]
             let start = parent + "."
-            let beside = (source.names ?? []).lazy.filter { $0.hasPrefix(start) }.prefix(4)
+            let beside = (source.names ?? []).lazy.filter { $0.hasPrefix(start) }.prefix(3)
             if !beside.isEmpty {
                 message += " (under \(quoted(parent)) there is "
-                message += beside.prefix(3).map { quoted($0.dropFirst(start.count)) }.joined(separator: ", ")
-                message += beside.count > 3 ? " …)" : ")"
+                message += beside.map { quoted($0.dropFirst(start.count)) }.joined(separator: ", ") + " …)"
                 break
             }
         }

@@ -131,12 +131,3 @@ import Testing
         #expect(long.unicodeScalars.count < 130)
     }
 }
-
-@Suite struct ForeignTextTests {
-    @Test(arguments: [
-        ("a/b-c_d.bin", "a/b-c_d.bin"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("$(x)", "'$(x)'"), ("", "FILE"),
-        ("a\nb", "FILE"),
-        ("é", "'é'"),
-    ])
-    func `commands are safe to paste`(text: String, word: String) { #expect(shellWord(text) == word) }
-}

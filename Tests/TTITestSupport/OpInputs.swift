@@ -10,7 +10,8 @@ package final class OpInputs {
     private var seed: UInt64
     private let hasOnlyShapes: Bool
 
-    init(_ backend: any Backend, name: String, entries: [Int]) {
+    /// - Parameter name: what the numbers are drawn for; another name, other numbers.
+    package init(_ backend: any Backend, name: String, entries: [Int]) {
         self.backend = backend
         self.entries = entries
         // FNV-1a.
