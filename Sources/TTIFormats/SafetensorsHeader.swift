@@ -208,8 +208,11 @@ struct SafetensorsHeader {
                 try: "download or copy it again")
         }
         if end < dataByteCount {
+            let extra = dataByteCount - end
+            let words =
+                extra == 1 ? "byte follows the last tensor and belongs" : "bytes follow the last tensor and belong"
             throw error(
-                "model.geometry", "\(dataByteCount - end) bytes follow the last tensor and belong to none",
+                "model.geometry", "\(extra) \(words) to none",
                 try: "download or copy it again")
         }
     }

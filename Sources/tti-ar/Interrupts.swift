@@ -20,6 +20,8 @@ enum Interrupts {
     static func install() {
         // The first access makes them, which a handler must not do.
         TemporaryFiles.prepare()
+        // Weights are mapped: a file that another process makes shorter is an error of its own.
+        MappingGuard.install()
         _ = (first.load(ordering: .relaxed), isPolled.load(ordering: .relaxed), exitCode.load(ordering: .relaxed))
         for number in [SIGINT, SIGTERM, SIGHUP] {
             var action = sigaction()
