@@ -69,7 +69,7 @@ void ctti_convolve(
     // A panel stays in the cache for all rows of the block.
     for (size_t panel = first; panel < end; panel++) {
         for (size_t row = first_row; row < end_row; row++) {
-            size_t place = row * pixels * product.outputs;
+            size_t place = row * call->output_row_stride;
             product.x = rows + (row - first_row) * call->stride * width * call->channels;
             product.y = call->product.y + place;
             product.residual = call->product.residual ? call->product.residual + place : NULL;

@@ -38,7 +38,7 @@ void ctti_multiply(
             size_t row = first_row + rows * tile / tiles;
             size_t count = first_row + rows * (tile + 1) / tiles - row;
             const float *x = product->x + row * product->row_stride;
-            size_t place = row * outputs + column;
+            size_t place = row * product->output_stride + column;
             const float *residual = product->residual ? product->residual + place : NULL;
             const float *added = product->activation == CTTI_IDENTITY ? residual : NULL;
             if (is_strip) {
@@ -48,7 +48,7 @@ void ctti_multiply(
                     product, x, weights, bias, added, product->y + place, width);
             }
             if (product->activation != CTTI_IDENTITY) {
-                kernels->finish(product->y + place, residual, outputs, count, width, product->activation);
+                kernels->finish(product->y + place, residual, product->output_stride, count, width, product->activation);
             }
         }
         panel += is_strip ? ctti_panels_at_once : 1;
@@ -96,6 +96,23 @@ void ctti_pack_bfloat16(uint16_t *panels, const void *matrix, size_t outputs, si
                 const char *source = (const char *)matrix + ((column + output) * inputs + begin) * sizeof(uint16_t);
                 size_t place = width == 16 ? output : output < 16 ? 2 * output : 2 * output - 31;
                 for (size_t i = 0; i < count; i++) memcpy(target + i * width + place, source + i * 2, 2);
+            }
+        }
+    }
+}
+
+void ctti_unpack(float *matrix, const void *panels, bool wide, size_t outputs, size_t inputs, size_t panel) {
+    size_t width = width_of(outputs, panel), column = panel * ctti_panel_width, start = column * inputs;
+    for (size_t output = 0; output < least(width, outputs - column); output++) {
+        float *target = matrix + (column + output) * inputs;
+        size_t place = width == 16 || wide ? output : output < 16 ? 2 * output : 2 * output - 31;
+        for (size_t i = 0; i < inputs; i++) {
+            size_t index = start + i * width + place;
+            if (wide) {
+                target[i] = ((const float *)panels)[index];
+            } else {
+                uint32_t bits = (uint32_t)((const uint16_t *)panels)[index] << 16;
+                memcpy(target + i, &bits, sizeof bits);
             }
         }
     }

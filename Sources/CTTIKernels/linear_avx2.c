@@ -78,7 +78,7 @@ INLINE void tile(
     }
     for (int row = 0; row < rows; row++) {
         float *sum = sums + row * ctti_panel_width;
-        size_t place = (size_t)row * product->outputs;
+        size_t place = (size_t)row * product->output_stride;
         for (size_t i = 0; residual && i < stored; i++) sum[i] += residual[place + i];
         memcpy(y + place, sum, stored * sizeof(float));
     }

@@ -66,13 +66,13 @@ INLINE void tile(
         }
     }
     if (residual) {
-        for (int row = 0; row < rows; row++, residual += product->outputs) {
+        for (int row = 0; row < rows; row++, residual += product->output_stride) {
             for (int v = 0; v < vectors; v++) {
                 sums[row][v] = _mm512_add_ps(sums[row][v], _mm512_maskz_loadu_ps(masks[v], residual + 16 * v));
             }
         }
     }
-    for (int row = 0; row < rows; row++, y += product->outputs) {
+    for (int row = 0; row < rows; row++, y += product->output_stride) {
         for (int v = 0; v < vectors; v++) _mm512_mask_storeu_ps(y + 16 * v, masks[v], sums[row][v]);
     }
 }
@@ -110,7 +110,7 @@ INLINE void strip(
     }
     for (int row = 0; row < rows; row++) {
         for (int part = 0; part < 2 * ctti_panels_at_once; part++) {
-            size_t offset = (size_t)row * product->outputs + 16 * (size_t)part;
+            size_t offset = (size_t)row * product->output_stride + 16 * (size_t)part;
             __m512 sum = sums[row][part / 2][part % 2];
             if (residual) sum = _mm512_add_ps(sum, _mm512_loadu_ps(residual + offset));
             _mm512_storeu_ps(y + offset, sum);

@@ -42,7 +42,7 @@ INLINE void half_tile(
         }
     }
     for (int row = 0; row < rows; row++) {
-        size_t place = (size_t)row * product->outputs;
+        size_t place = (size_t)row * product->output_stride;
         for (size_t i = 0; residual && i < stored; i++) sums[row][i] += residual[place + i];
         memcpy(y + place, sums[row], stored * sizeof(float));
     }

@@ -1,69 +1,89 @@
 internal import CTTIKernels
 package import TTICore
 
+/// A kernel as a matrix `[outputs, kernel height · kernel width · inputs]`: what a pixel sees, in the order of an image's
+/// memory.
+final class ConvolutionPanels {
+    let whole: Panels
+    /// The four kernels of an upsampled image's pixels, made when the first one comes.
+    var phases: [ConvolutionPhase]?
+
+    init(_ whole: Panels) { self.whole = whole }
+}
+
 extension CPUBackend {
-    /// As a matrix `[outputs, kernel height · kernel width · inputs]`: what a pixel sees, in the order of an image's memory.
     package func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution {
         precondition(convolution.shape.rank == 4, "a kernel \(convolution.shape)")
         let (outputs, inputs) = (convolution.shape[0], convolution.shape[1])
         let (height, width) = (convolution.shape[2], convolution.shape[3])
         let (taps, count) = (height * width, inputs * height * width)
-        var turned = [Float](repeating: 0, count: outputs * count)
-        if let bytes = unsafe convolution.bytes?.baseAddress {
-            unsafe turned.withUnsafeMutableBufferPointer { turned in
-                unsafe pool.forEach(outputs, scratch: count) { output, scratch in
-                    unsafe CPUBackend.widen(
-                        bytes + output * count * convolution.dtype.byteCount, convolution.dtype, to: scratch,
-                        count: count)
-                    for tap in 0..<taps {
-                        for input in 0..<inputs {
-                            unsafe turned[output * count + tap * inputs + input] = scratch[input * taps + tap]
-                        }
-                    }
+        let turned = HostAllocation(byteCount: outputs * count * 4)
+        let target = unsafe turned.bytes.baseAddress!.assumingMemoryBound(to: Float.self)
+        let bytes = unsafe convolution.bytes?.baseAddress
+        unsafe pool.forEach(outputs, scratch: max(1, count)) { output, scratch in
+            guard let bytes = unsafe bytes else { return }
+            unsafe CPUBackend.widen(
+                bytes + output * count * convolution.dtype.byteCount, convolution.dtype, to: scratch, count: count)
+            for tap in 0..<taps {
+                for input in 0..<inputs {
+                    unsafe target[output * count + tap * inputs + input] = scratch[input * taps + tap]
                 }
             }
         }
-        let matrix = try prepare(matrix: HostTensor(turned, [outputs, count]))
+        let shape: Shape = [outputs, count]
+        let matrix =
+            unsafe bytes == nil
+            ? HostTensor(shape: shape, dtype: .float32)
+            : HostTensor(
+                shape: shape, dtype: .float32,
+                bytes: UnsafeRawBufferPointer(rebasing: turned.bytes[0..<outputs * count * 4]), storage: turned)
+        let panels = try pack(matrix, as: weightType)
         return PreparedConvolution(
-            outputs: outputs, inputs: inputs, kernelHeight: height, kernelWidth: width, byteCount: matrix.byteCount,
-            form: matrix.form)
+            outputs: outputs, inputs: inputs, kernelHeight: height, kernelWidth: width,
+            byteCount: outputs * count * weightType.byteCount, form: ConvolutionPanels(panels))
     }
 
     package func convolve(
         _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
         activation: Activation, adding residual: Tensor?
     ) -> Tensor {
-        precondition(
-            x.shape.rank == 4 && x.shape[3] == weight.inputs,
-            "\(x.shape) convolved with [\(weight.outputs), \(weight.inputs), \(weight.kernelHeight), \(weight.kernelWidth)]"
-        )
+        let kernel = [weight.outputs, weight.inputs, weight.kernelHeight, weight.kernelWidth]
+        precondition(x.shape.rank == 4 && x.shape[3] == weight.inputs, "\(x.shape) convolved with \(kernel)")
         precondition(geometry.upsampling == 1 || geometry.upsampling == 2, "upsampling \(geometry.upsampling)")
         let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2])
         let size = geometry.outputSize(
             height: height, width: width, kernelHeight: weight.kernelHeight, kernelWidth: weight.kernelWidth)
-        precondition(
-            size.height > 0 && size.width > 0, "\(x.shape) under \(weight.kernelHeight)×\(weight.kernelWidth)")
+        precondition(size.height > 0 && size.width > 0, "\(x.shape) convolved with \(kernel)")
         let y = allocate([batch, size.height, size.width, weight.outputs], .float32)
         guard y.elementCount > 0 else { return y }
-        let depth = weight.kernelHeight * weight.kernelWidth * weight.inputs
-        let panels = (weight.outputs + 31) / 32
-        let product = unsafe product(x, weight.form, inputs: depth, y, bias: bias, activation, adding: residual)
+        let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
+        let product = unsafe product(x, form.whole, y, bias: bias, activation, adding: residual)
         if weight.kernelHeight * weight.kernelWidth == 1 && geometry == ConvolutionGeometry() {
-            unsafe multiply(product, panels: panels)
+            unsafe multiply(product, panels: form.whole.count)
             return y
         }
         let call = unsafe ctti_convolution(
             image: x.floats, height: height, width: width, channels: weight.inputs, kernel_height: weight.kernelHeight,
             kernel_width: weight.kernelWidth, output_height: size.height, output_width: size.width,
             stride: geometry.stride, top: geometry.top, left: geometry.left, bottom: geometry.bottom,
-            right: geometry.right, upsampling: geometry.upsampling, product: product)
-        unsafe convolve(call, batch: batch, panels: panels)
+            right: geometry.right, upsampling: geometry.upsampling, output_row_stride: size.width * weight.outputs,
+            product: product)
+        if geometry.upsampling == 2 && geometry.stride == 1, let phases = phases(of: weight, geometry) {
+            for phase in phases {
+                let part = unsafe phase.part(of: call)
+                guard unsafe part.output_height > 0 && part.output_width > 0 else { continue }
+                unsafe convolve(part, batch: batch, imageSize: y.elementCount / batch, phase.panels.count)
+            }
+        } else {
+            unsafe convolve(call, batch: batch, imageSize: y.elementCount / batch, form.whole.count)
+        }
         return y
     }
 
     /// Blocks of output rows: at least four for each thread, and the copy of what they see stays in the second-level cache.
     /// When there are too few rows, blocks of outputs too.
-    private func convolve(_ call: ctti_convolution, batch: Int, panels: Int) {
+    /// - Parameter imageSize: floats from one image of the result to the next.
+    private func convolve(_ call: ctti_convolution, batch: Int, imageSize: Int, _ panels: Int) {
         let height = unsafe call.output_height
         let wanted = 4 * pool.threadCount
         var block = max(1, min(height, batch * height / wanted))
@@ -73,18 +93,16 @@ extension CPUBackend {
         let blocks = (height + block - 1) / block
         let panelBlocks = min(panels, max(1, wanted / (batch * blocks)))
         let scratch = unsafe withUnsafePointer(to: call) { unsafe ctti_convolution_scratch($0, block) }
-        let (inputSize, outputSize) = unsafe (
-            call.height * call.width * call.channels, height * call.output_width * call.product.outputs
-        )
+        let inputSize = unsafe call.height * call.width * call.channels
         let isa = isa
         unsafe pool.forEach(batch * blocks * panelBlocks, scratch: max(16, scratch)) { index, scratch in
             let (part, panel) = (index / panelBlocks, index % panelBlocks)
             let (entry, row) = (part / blocks, part % blocks * block)
             var call = unsafe call
             unsafe call.image += entry * inputSize
-            unsafe call.product.y += entry * outputSize
+            unsafe call.product.y += entry * imageSize
             if let residual = unsafe call.product.residual {
-                unsafe call.product.residual = residual + entry * outputSize
+                unsafe call.product.residual = residual + entry * imageSize
             }
             unsafe withUnsafePointer(to: call) {
                 unsafe ctti_convolve(

@@ -1,57 +1,54 @@
 internal import CTTIKernels
 package import TTICore
 
-/// What the CPU multiplies with: a matrix `[outputs, inputs]`, or a convolution's `[outputs, kernel height · kernel width ·
-/// inputs]`, in the panels of CTTIKernels' linear.h and in the backend's weight type.
+/// What the CPU multiplies with: a matrix `[outputs, inputs]` in the panels of CTTIKernels' linear.h.
 final class Panels {
+    let outputs: Int
+    let inputs: Int
+    /// float32 or bfloat16.
     let elements: Tensor
-    let count: Int
 
-    init(_ elements: Tensor, count: Int) {
+    init(outputs: Int, inputs: Int, _ elements: Tensor) {
+        self.outputs = outputs
+        self.inputs = inputs
         self.elements = elements
-        self.count = count
     }
+
+    var count: Int { ctti_panel_count(outputs) }
+    var isWide: Bool { elements.dtype == .float32 }
 }
 
 extension CPUBackend {
     package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix {
         precondition(matrix.shape.rank == 2, "a matrix \(matrix.shape)")
-        let (outputs, inputs) = (matrix.shape[0], matrix.shape[1])
-        let panels = try unsafe pack(outputs: outputs, inputs: inputs) { [self] first, rows, scratch in
-            guard let bytes = unsafe matrix.bytes?.baseAddress else { return nil }
-            let source = unsafe bytes + first * inputs * matrix.dtype.byteCount
-            if matrix.dtype == weightType { return unsafe source }
-            unsafe CPUBackend.convert(source, matrix.dtype, to: scratch, weightType, count: rows * inputs)
-            return UnsafeRawPointer(scratch)
-        }
         return PreparedMatrix(
-            outputs: outputs, inputs: inputs, byteCount: outputs * inputs * weightType.byteCount, form: panels)
+            outputs: matrix.shape[0], inputs: matrix.shape[1], byteCount: matrix.elementCount * weightType.byteCount,
+            form: try pack(matrix, as: weightType))
     }
 
-    /// Packs a matrix, some panels on each thread.
-    /// - Parameter rows: given the first row, how many, and scratch for them, where these rows lie in the backend's weight
-    ///   type; nil when only the shape is known.
-    func pack(
-        outputs: Int, inputs: Int, _ rows: (Int, Int, UnsafeMutableRawPointer) -> UnsafeRawPointer?
-    ) throws(DeviceError) -> Panels {
-        let count = ctti_panel_count(outputs)
-        let elements = try allocateOwned([ctti_panel_elements(outputs, inputs)], weightType)
+    /// Some panels on each thread.
+    func pack(_ matrix: HostTensor, as dtype: DType) throws(DeviceError) -> Panels {
+        let (outputs, inputs) = (matrix.shape[0], matrix.shape[1])
+        let elements = try allocateOwned([ctti_panel_elements(outputs, inputs)], dtype)
+        let panels = Panels(outputs: outputs, inputs: inputs, elements)
+        guard let bytes = unsafe matrix.bytes?.baseAddress, matrix.elementCount > 0 else { return panels }
         let target = unsafe elements.pointer
-        let isWide = weightType == .float32
-        unsafe pool.forEach(count, scratch: 32 * inputs) { panel, scratch in
-            let first = panel * 32
-            guard let source = unsafe rows(first, min(32, outputs - first), scratch) else { return }
-            // The packer counts from the matrix's beginning.
-            let size = weightType.byteCount
-            let start = unsafe target + first * inputs * size
-            let left = outputs - first
-            if isWide {
+        unsafe pool.forEach(panels.count, scratch: 32 * inputs) { panel, scratch in
+            // The packer is shown the rest of the matrix from this panel on, in the panels' type.
+            let (first, left) = (panel * 32, outputs - panel * 32)
+            var source = unsafe bytes + first * inputs * matrix.dtype.byteCount
+            if matrix.dtype != dtype {
+                unsafe CPUBackend.convert(source, matrix.dtype, to: scratch, dtype, count: min(32, left) * inputs)
+                unsafe source = UnsafeRawPointer(scratch)
+            }
+            let start = unsafe target + first * inputs * dtype.byteCount
+            if panels.isWide {
                 unsafe ctti_pack_float32(start.assumingMemoryBound(to: Float.self), source, left, inputs, 0, 1)
             } else {
                 unsafe ctti_pack_bfloat16(start.assumingMemoryBound(to: UInt16.self), source, left, inputs, 0, 1)
             }
         }
-        return Panels(elements, count: count)
+        return panels
     }
 
     package func linear(
@@ -60,26 +57,23 @@ extension CPUBackend {
         precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
         guard y.elementCount > 0 else { return y }
-        unsafe multiply(
-            product(x, weight.form, inputs: weight.inputs, y, bias: bias, activation, adding: residual),
-            panels: (y.shape.last + 31) / 32)
+        let panels = unsafe unsafeDowncast(weight.form, to: Panels.self)
+        unsafe multiply(product(x, panels, y, bias: bias, activation, adding: residual), panels: panels.count)
         return y
     }
 
     /// A product of all rows of `x`; traps when an operand's shape is wrong.
     func product(
-        _ x: Tensor, _ form: AnyObject, inputs: Int, _ y: Tensor, bias: Tensor?, _ activation: Activation,
-        adding residual: Tensor?
+        _ x: Tensor, _ panels: Panels, _ y: Tensor, bias: Tensor?, _ activation: Activation, adding residual: Tensor?
     ) -> ctti_product {
         let outputs = y.shape.last
-        let panels = unsafe unsafeDowncast(form, to: Panels.self)
         if let bias { precondition(bias.elementCount == outputs, "bias \(bias.shape) to \(y.shape)") }
         if let residual { precondition(residual.shape == y.shape, "residual \(residual.shape) to \(y.shape)") }
         return unsafe ctti_product(
-            x: x.floats, row_stride: inputs, segments: 1, segment_depth: inputs, segment_stride: 0,
+            x: x.floats, row_stride: panels.inputs, segments: 1, segment_depth: panels.inputs, segment_stride: 0,
             panels: panels.elements.pointer, bias: bias.map { unsafe UnsafePointer($0.floats) },
-            residual: residual.map { unsafe UnsafePointer($0.floats) }, y: y.floats, rows: y.rowCount, outputs: outputs,
-            activation: activation.kernel, wide: weightType == .float32)
+            residual: residual.map { unsafe UnsafePointer($0.floats) }, y: y.floats, output_stride: outputs,
+            rows: y.rowCount, outputs: outputs, activation: activation.kernel, wide: panels.isWide)
     }
 
     /// Cut up as the threads like it: the bits do not depend on it.
@@ -87,10 +81,11 @@ extension CPUBackend {
         let (rows, inputs) = unsafe (product.rows, product.segment_depth)
         // Blocks of rows that stay in the second-level cache.
         let rowBlocks = (rows + 111) / 112
-        // Parts of at least about a microsecond, at most 256 KB of weights, and eight for each thread in between.
+        // Parts of at least about a microsecond. Few rows stream the weights: parts of at most 256 KB, which measured best.
         let microseconds = panels * inputs * max(4, rows / rowBlocks) / 4096
-        let smallest = panels * 32 * inputs * weightType.byteCount / (256 << 10)
-        let parts = min(panels, max(1, smallest, min(microseconds, 8 * pool.threadCount / rowBlocks)))
+        let streamed = unsafe panels * 32 * inputs * (product.wide ? 4 : 2) / (256 << 10)
+        let shared = (rows <= 8 ? 4 : 8) * pool.threadCount / rowBlocks
+        let parts = min(panels, max(1, streamed, min(microseconds, shared)))
         let isa = isa
         pool.forEach(rowBlocks * parts) { index in
             let (block, part) = (index / parts, index % parts)

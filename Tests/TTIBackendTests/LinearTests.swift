@@ -91,6 +91,10 @@ import Testing
             (3, 3, ConvolutionGeometry(padding: 1, upsampling: 2)),
             (3, 3, ConvolutionGeometry(stride: 2, top: 0, left: 0, bottom: 1, right: 1)),
             (2, 2, ConvolutionGeometry(stride: 2)), (3, 3, ConvolutionGeometry(stride: 2, padding: 1)),
+            (1, 1, ConvolutionGeometry(upsampling: 2)), (2, 2, ConvolutionGeometry(padding: 1, upsampling: 2)),
+            (5, 3, ConvolutionGeometry(padding: 2, upsampling: 2)), (20, 28, ConvolutionGeometry(upsampling: 2)),
+            (3, 3, ConvolutionGeometry(stride: 2, padding: 1, upsampling: 2)),
+            (4, 4, ConvolutionGeometry(upsampling: 2)),
             (1, 1, ConvolutionGeometry(stride: 2)), (5, 3, ConvolutionGeometry(padding: 2)),
         ]
         geometries.append((4, 2, ConvolutionGeometry(stride: 1, top: 2, left: 0, bottom: 1, right: 1)))
@@ -112,7 +116,7 @@ import Testing
                     let got = try convolve(Self.backend(weightType, set))
                     let want = try convolve(ReferenceBackend(weightType: weightType))
                     #expect(
-                        Self.largestDifference(got, want) < 1e-4,
+                        Self.largestDifference(got, want) < 1e-5 * max(10, want.reduce(0) { max($0, abs($1)) }),
                         "\(height)×\(width) \(inputs) to \(outputs) \(geometry)")
                 }
             }

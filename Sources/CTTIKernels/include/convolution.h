@@ -12,9 +12,10 @@ typedef struct {
     size_t kernel_height, kernel_width;
     size_t output_height, output_width;
     size_t stride, top, left, bottom, right;
-    size_t upsampling;      // 2: every pixel stands for 2×2
-    // Weights [outputs, kernel_height, kernel_width, channels], packed, and what else a product of [output_height ·
-    // output_width, outputs] has; x, rows, and how a row's inputs lie are filled in.
+    size_t upsampling;         // 2: every pixel stands for 2×2
+    size_t output_row_stride;  // floats from one row of the result to the next
+    // Weights [outputs, kernel_height, kernel_width, channels], packed, and what else a product of a row of output pixels
+    // has; x, rows, and how a row's inputs lie are filled in.
     ctti_product product;
 } ctti_convolution;
 

@@ -34,6 +34,7 @@ typedef struct {
     const float *bias;         // [outputs] or NULL
     const float *residual;     // [rows, outputs] or NULL
     float *y;                  // [rows, outputs]
+    size_t output_stride;      // floats from one row of y, and of the residual, to the next
     size_t rows, outputs;
     ctti_activation activation;
     bool wide;                 // weights are float32, not bfloat16
@@ -48,6 +49,9 @@ size_t ctti_panel_elements(size_t outputs, size_t inputs);
 // Packs the panels first..<end of a matrix [outputs, inputs] of float32 or of bfloat16 (any alignment).
 void ctti_pack_float32(float *panels, const void *matrix, size_t outputs, size_t inputs, size_t first, size_t end);
 void ctti_pack_bfloat16(uint16_t *panels, const void *matrix, size_t outputs, size_t inputs, size_t first, size_t end);
+
+// One panel's outputs, back in their matrix [outputs, inputs] as float32.
+void ctti_unpack(float *matrix, const void *panels, bool wide, size_t outputs, size_t inputs, size_t panel);
 
 // The product's rows first_row..<end_row and panels first..<end.
 void ctti_multiply(

@@ -1,0 +1,102 @@
+internal import CTTIKernels
+import TTICore
+
+/// One of the four kernels that an upsampled image's pixels see in the image itself.
+///
+/// When every pixel stands for 2×2, output pixel (2y + v, 2x + u) of a 3×3 kernel sees only 2×2 different pixels: for each
+/// (v, u), the phase, the taps that meet in a pixel are summed beforehand. That takes 4/9 of the multiply-adds, and the image
+/// is read at its own size. The sums are held in float32, in which those of bfloat16 weights are all but exact.
+struct ConvolutionPhase {
+    let panels: Panels
+    let geometry: ConvolutionGeometry
+    let vertical: PhaseAxis
+    let horizontal: PhaseAxis
+
+    /// The same convolution, for this phase's pixels only.
+    func part(of call: ctti_convolution) -> ctti_convolution {
+        var part = unsafe call
+        let outputs = unsafe call.product.outputs
+        unsafe part.kernel_height = vertical.size
+        unsafe part.kernel_width = horizontal.size
+        unsafe part.output_height = (call.output_height - vertical.phase + 1) / 2
+        unsafe part.output_width = (call.output_width - horizontal.phase + 1) / 2
+        unsafe part.top = vertical.before
+        unsafe part.left = horizontal.before
+        unsafe part.bottom = max(0, part.output_height - 1 + vertical.size - vertical.before - call.height)
+        unsafe part.right = max(0, part.output_width - 1 + horizontal.size - horizontal.before - call.width)
+        unsafe part.upsampling = 1
+        unsafe part.output_row_stride = 2 * call.output_row_stride
+        let place = unsafe vertical.phase * call.output_row_stride + horizontal.phase * outputs
+        unsafe part.product.y += place
+        if let residual = unsafe part.product.residual { unsafe part.product.residual = residual + place }
+        unsafe part.product.output_stride = 2 * outputs
+        unsafe part.product.panels = UnsafeRawPointer(panels.elements.pointer)
+        unsafe part.product.wide = panels.isWide
+        return unsafe part
+    }
+}
+
+/// Which pixels the taps of one axis meet in, for the output pixels 2i + phase.
+struct PhaseAxis {
+    let phase: Int
+    /// The pixel of each tap, counted from the first one that is seen.
+    let pixels: [Int]
+    /// How many pixels before pixel i the first one lies.
+    let before: Int
+
+    init(phase: Int, taps: Int, padding: Int) {
+        self.phase = phase
+        // Tap t meets upsampled pixel 2i + phase - padding + t; shifting rounds down.
+        let offsets = (0..<taps).map { (phase - padding + $0) >> 1 }
+        before = -offsets[0]
+        pixels = offsets.map { $0 - offsets[0] }
+    }
+
+    var size: Int { pixels[pixels.count - 1] + 1 }
+}
+
+extension CPUBackend {
+    /// The phases of a kernel; nil when there is no memory for them.
+    func phases(of weight: PreparedConvolution, _ geometry: ConvolutionGeometry) -> [ConvolutionPhase]? {
+        let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
+        if let phases = form.phases, phases[0].geometry == geometry { return phases }
+        let rows = unpacked(form.whole)
+        var phases: [ConvolutionPhase] = []
+        for v in 0...1 {
+            for u in 0...1 {
+                let vertical = PhaseAxis(phase: v, taps: weight.kernelHeight, padding: geometry.top)
+                let horizontal = PhaseAxis(phase: u, taps: weight.kernelWidth, padding: geometry.left)
+                let count = vertical.size * horizontal.size * weight.inputs
+                var sums = [Float](repeating: 0, count: weight.outputs * count)
+                for output in 0..<weight.outputs {
+                    for (ky, y) in vertical.pixels.enumerated() {
+                        for (kx, x) in horizontal.pixels.enumerated() {
+                            let source = ((output * weight.kernelHeight + ky) * weight.kernelWidth + kx) * weight.inputs
+                            let target = output * count + (y * horizontal.size + x) * weight.inputs
+                            for input in 0..<weight.inputs { sums[target + input] += rows[source + input] }
+                        }
+                    }
+                }
+                guard let panels = try? pack(HostTensor(sums, [weight.outputs, count]), as: .float32) else {
+                    return nil
+                }
+                phases.append(
+                    ConvolutionPhase(panels: panels, geometry: geometry, vertical: vertical, horizontal: horizontal))
+            }
+        }
+        form.phases = phases
+        return phases
+    }
+
+    /// The matrix `[outputs, inputs]` that was packed.
+    private func unpacked(_ panels: Panels) -> [Float] {
+        let (outputs, inputs) = (panels.outputs, panels.inputs)
+        return unsafe [Float](unsafeUninitializedCapacity: outputs * inputs) { target, initialized in
+            for panel in 0..<panels.count {
+                unsafe ctti_unpack(
+                    target.baseAddress!, panels.elements.pointer, panels.isWide, outputs, inputs, panel)
+            }
+            initialized = outputs * inputs
+        }
+    }
+}
