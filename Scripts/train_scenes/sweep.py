@@ -1,0 +1,136 @@
+"""Chooses the sampling settings that ship, on prompts of their own, and makes the table with PyTorch's samplers.
+
+    python sweep.py --out RUN --model masked --name masked
+    python sweep.py --out RUN --model ar --name ar
+    python sweep.py --out RUN --model renders          # what the judge says of renders and of VQGAN reconstructions
+"""
+import argparse
+import json
+import os
+import time
+
+import torch
+
+import evaluate
+import judge
+import pictures as P
+import prompts
+import render
+import vqgan
+from captions import CaptionTokenizer
+
+AT_ONCE = 600
+SETTINGS = {
+    "masked": [dict(num_inference_steps=steps, guidance_scale=guidance, temperature=[hot, 0.0])
+               for steps, guidance, hot in [(12, 2.0, 2.0), (12, 1.5, 2.0), (12, 2.5, 2.0), (12, 3.0, 2.0), (12, 2.0, 1.0), (12, 2.0, 3.0),
+                                            (12, 1.5, 1.0), (12, 2.5, 1.0), (16, 2.0, 2.0), (16, 2.0, 1.0), (20, 2.0, 2.0)]],
+    "ar": [dict(guidance_scale=guidance, temperature=1.0, top_p=top_p)
+           for guidance, top_p in [(1.5, 0.9), (1.0, 0.9), (1.25, 0.9), (1.75, 0.9), (2.0, 0.9), (1.5, 0.8), (1.5, 0.95), (2.0, 0.8), (1.0, 0.8)]],
+}
+CHOSEN_BY = ("one", "two", "two_free", "three_free")
+
+
+class Sampler:
+    """Prompts to pictures with the weights of a run."""
+    def __init__(self, options, device):
+        self.device, self.model = device, options.model
+        state = torch.load(os.path.join(options.out, options.name + ".pt"), map_location="cpu")
+        rounded = {part: {k: v.bfloat16().float() if v.is_floating_point() else v for k, v in tensors.items()} for part, tensors in state.items()}
+        if self.model == "masked":
+            import masked_model
+            self.tokenizer, self.module = CaptionTokenizer("clip"), masked_model
+            self.parts = masked_model.build(options.tiny)
+            for part, name in zip(self.parts, ("transformer", "text_encoder")):
+                part.load_state_dict(rounded[name])
+        else:
+            import parti
+            small = dict(d_model=64, num_heads=2, encoder_layers=1, decoder_layers=1) if options.tiny else {}
+            self.tokenizer, self.parts = CaptionTokenizer("unigram"), [parti.PartiForImageGeneration(parti.PartiConfig(**small))]
+            self.parts[0].load_state_dict(rounded["model"])
+        for part in self.parts:
+            part.to(device).eval()
+        self.empty = torch.tensor(self.tokenizer(""), device=device)
+
+    def tokens(self, texts, settings, seed):
+        ids = torch.tensor([self.tokenizer(text) for text in texts], device=self.device)
+        if self.model == "masked":
+            return self.module.generate(*self.parts, ids, self.empty, seed=seed, **settings)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return self.parts[0].generate(ids, self.empty[None], generator=generator, **settings)
+
+    def pictures(self, vqvae, texts, settings, seed=0):
+        parts = [vqgan.decode(vqvae, self.tokens(texts[i:i + AT_ONCE], settings, seed + i)) for i in range(0, len(texts), AT_ONCE)]
+        return torch.cat(parts)
+
+
+def entries_of(sets, rows=None):
+    return [dict(row=row, prompt=text, meaning=meaning) for row, (_, entries) in sets.items() if rows is None or row in rows
+            for text, meaning in entries]
+
+
+def judge_renders(options, detector, vqvae, device):
+    sets, result = prompts.prompts(options.count, prompts.TABLE_SEED), {}
+    entries = entries_of(sets)
+    images = torch.cat([render.render(scenes, device, 64 if device.type == "cuda" else 4) for scenes, _ in sets.values()])
+    result["renders"] = evaluate.table(judge.detect(detector, images), entries)
+    decoded = vqgan.decode(vqvae, vqgan.encode(vqvae, images, batch=50 if device.type == "cuda" else 4))
+    result["reconstructions"] = evaluate.table(judge.detect(detector, decoded), entries)
+    return result
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--out", required=True, help="folder of the run: judge.pt, vqvae, NAME.pt")
+    arguments.add_argument("--model", choices=["masked", "ar", "renders"], required=True)
+    arguments.add_argument("--name")
+    arguments.add_argument("--count", type=int, default=400, help="prompts a row of the table")
+    arguments.add_argument("--sweep-count", type=int, default=250, help="prompts a row when choosing")
+    arguments.add_argument("--seconds", type=float, default=1e9, help="no new setting is tried after so long")
+    arguments.add_argument("--quick", action="store_true", help="the first setting only, no table")
+    arguments.add_argument("--device", default="cuda")
+    arguments.add_argument("--tiny", action="store_true")
+    options = arguments.parse_args()
+    device, began = torch.device(options.device), time.time()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    detector, vqvae = judge.load(os.path.join(options.out, "judge.pt"), device), vqgan.load(os.path.join(options.out, "vqvae"), device)
+    report = {}
+
+    def write():
+        with open(os.path.join(options.out, f"table_{options.name or options.model}.json"), "w") as file:
+            json.dump(report, file, indent=1)
+
+    if options.model == "renders":
+        report = judge_renders(options, detector, vqvae, device)
+        for name, rows in report.items():
+            print(f"{name}\n{evaluate.markdown(rows)}", flush=True)
+        write()
+        return
+
+    sampler = Sampler(options, device)
+    entries = entries_of(prompts.prompts(options.sweep_count, prompts.SWEEP_SEED), CHOSEN_BY)
+    tried = []
+    for settings in SETTINGS[options.model][:1 if options.quick else None]:
+        if tried and time.time() - began > options.seconds:
+            break
+        images = sampler.pictures(vqvae, [entry["prompt"] for entry in entries], settings)
+        rows = evaluate.table(judge.detect(detector, images), entries)
+        tried.append((sum(rows[row]["all"] for row in CHOSEN_BY), settings, {row: rows[row]["all"] for row in rows}))
+        print(f"{time.time() - began:5.1f} s", settings, tried[-1][2], {row: rows[row]["count"] for row in rows}, flush=True)
+    best = max(tried, key=lambda t: t[0])
+    report = dict(tried=tried, chosen=best[1])
+    write()
+    if options.quick:
+        return
+    print("chosen", best[1], flush=True)
+    entries = entries_of(prompts.prompts(options.count, prompts.TABLE_SEED))
+    images = sampler.pictures(vqvae, [entry["prompt"] for entry in entries], best[1], seed=1000)
+    found = judge.detect(detector, images)
+    report["rows"] = evaluate.table(found, entries)
+    print(evaluate.markdown(report["rows"]), f"\n{time.time() - began:.0f} s", flush=True)
+    write()
+    shown = [i * options.count + j for i in range(len(prompts.ROWS)) for j in range(min(6, options.count))]
+    P.write_grid(images[shown], os.path.join(options.out, f"grid_{options.name}.png"), columns=6, texts=[entries[i]["prompt"] for i in shown])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The training loop that both token models share: random scenes, random captions, one loss."""
+import json
+import os
+
+import torch
+from torch import nn
+
+import shards
+from captions import CaptionTokenizer
+from training import Average, Clock, Ranks, decay_groups, learning_rate, write_atomically
+
+HOLD = 0.47                                                  # of the time at the full rate
+WARMUP = 400                                                 # steps
+NO_CAPTION = 0.10                                            # of the examples: what guidance starts from
+
+
+def arguments(parser, batch, rate):
+    shards.add_arguments(parser)
+    parser.add_argument("--name", required=True, help="of the files that are written")
+    parser.add_argument("--until", help="file with the time of the end, in seconds since 1970")
+    parser.add_argument("--seconds", type=float, help="instead of --until: from the first step")
+    parser.add_argument("--batch", type=int, default=batch, help="of all ranks together")
+    parser.add_argument("--rate", type=float, default=rate)
+    parser.add_argument("--snapshot-every", type=float, default=60)
+    parser.add_argument("--log-every", type=float, default=20)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--smoke", type=int, default=0, help="so many steps on random tokens, and out: nothing is written")
+    return parser.parse_args()
+
+
+def train(options, modules, loss_function, tokenizer, weight_decay):
+    """Trains `modules` (name -> module). `loss_function(ranks)` gives (plain, compiled) functions of (tokens, ids)."""
+    ranks = Ranks(options.device)
+    device = ranks.device
+    for module in modules.values():
+        module.to(device).train()
+    ranks.say({name: f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f}M" for name, module in modules.items()})
+    parameters = [p for module in modules.values() for p in module.parameters()]
+    ranks.broadcast([p.data for p in parameters])
+    optimizer = torch.optim.AdamW(decay_groups(modules.values(), weight_decay), options.rate, betas=(0.9, 0.98), fused=ranks.cuda)
+    average = Average(parameters)
+    plain_loss, fast_loss = loss_function(ranks)
+    batch = options.batch // ranks.world
+
+    def training_step(tokens, ids, rate):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = fast_loss(tokens, ids)
+        loss.backward()
+        ranks.mean([p.grad for p in parameters if p.grad is not None])
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        average.update()
+        return loss
+
+    # Compile while the tokens are still being made: random ones, and a rate of zero.
+    warmup = [torch.randint(0, 256, (batch, length), device=device).short() for length in (256, 40)]
+    for _ in range(3):
+        training_step(*warmup, 0.0)
+    ranks.synchronize()
+    ranks.say("compiled")
+    if options.smoke:
+        smoke(options.smoke, ranks, training_step, warmup, options.batch)
+        return
+    optimizer.state.clear()
+    average = Average(parameters)
+    tokens, captions = shards.load(options.out, options.shards, tokenizer, device)
+    held = min(shards.VALIDATION, len(tokens) // 4)
+    empty = torch.tensor(CaptionTokenizer(tokenizer)(""), device=device).short()
+    ranks.say("scenes", len(tokens))
+
+    @torch.no_grad()
+    def validation_loss():
+        state = torch.random.get_rng_state(), torch.cuda.get_rng_state() if ranks.cuda else None
+        torch.manual_seed(0)                                 # the same masks every time
+        parts = [plain_loss(tokens[i:i + 256], captions[i:i + 256, 0]).item() for i in range(0, held, 256)]
+        torch.random.set_rng_state(state[0])
+        if ranks.cuda:
+            torch.cuda.set_rng_state(state[1])
+        return sum(parts) / len(parts)
+
+    def snapshot():
+        state = {name: average.state_dict(module) for name, module in modules.items()}
+        write_atomically(os.path.join(options.out, options.name + ".pt"), lambda path: torch.save(state, path))
+        report = dict(steps=step, pictures=step * options.batch, scenes=len(tokens), seconds=round(clock.elapsed, 1), history=history)
+        write_atomically(os.path.join(options.out, options.name + ".json"), lambda path: json.dump(report, open(path, "w")))
+
+    clock = Clock(ranks, options.seconds, options.until)
+    torch.manual_seed(1 + ranks.rank)
+    step, progress, history = 0, 0.0, []
+    recent, logged, logged_step, saved = [], 0.0, 0, 0.0
+    clock.start()
+    while progress < 1:
+        rows = torch.randint(held, len(tokens), (batch,), device=device)
+        ids = captions[rows, torch.randint(0, shards.CAPTIONS, (batch,), device=device)]
+        ids = torch.where(torch.rand(batch, 1, device=device) < NO_CAPTION, empty, ids)
+        loss = training_step(tokens[rows], ids, learning_rate(step, progress, options.rate, WARMUP, HOLD))
+        step += 1
+        progress = clock.progress()
+        if step % 20 == 0:
+            recent.append(loss.detach())
+        if ranks.rank == 0 and clock.elapsed - logged > options.log_every and recent:
+            mean = torch.stack(recent).mean().item()
+            speed = (step - logged_step) * options.batch / (clock.elapsed - logged)
+            history.append((round(clock.elapsed, 1), step, round(mean, 4), round(validation_loss(), 4)))
+            ranks.say(f"step {step} progress {progress:.2f} loss {mean:.4f} validation {history[-1][-1]:.4f} {speed:.0f} pictures/s")
+            recent, logged, logged_step = [], clock.elapsed, step
+        if ranks.rank == 0 and clock.elapsed - saved > options.snapshot_every:
+            saved = clock.elapsed
+            snapshot()
+    if ranks.rank == 0:
+        history.append((round(clock.elapsed, 1), step, round(loss.item(), 4), round(validation_loss(), 4)))
+        snapshot()
+        open(os.path.join(options.out, options.name + ".done"), "w").close()
+    ranks.say(f"done: {step} steps, {step * options.batch} pictures, {clock.elapsed:.0f} s, validation", history[-1][-1] if history else None)
+    ranks.close()
+
+
+def smoke(steps, ranks, training_step, warmup, batch):
+    import time
+    began = time.time()
+    for _ in range(steps):
+        loss = training_step(*warmup, 1e-3)
+    ranks.synchronize()
+    seconds = time.time() - began
+    ranks.say(f"{steps} steps, loss {loss.item():.3f}, {steps * batch / seconds:.0f} pictures/s, {1000 * seconds / steps:.1f} ms a step")
+    ranks.close()

@@ -1,0 +1,43 @@
+"""Trains the masked model: cross-entropy of hidden tokens, the hidden share cos(u pi / 2).
+
+No label smoothing: the sampler draws from the whole distribution, so a smoothed floor would become wrong tokens.
+"""
+import argparse
+import math
+
+import torch
+from torch.nn import functional as F
+
+import masked_model
+import token_training
+import vqgan
+
+
+def main():
+    options = token_training.arguments(argparse.ArgumentParser(description=__doc__), batch=640, rate=1.6e-3)
+    torch.manual_seed(1)
+    transformer, text_encoder = masked_model.build(options.tiny)
+
+    def masked_loss(grid, hidden, pooled, conditions, target, masked):
+        entropy = F.cross_entropy(transformer(grid, hidden, pooled, conditions).float(), target, reduction="none")
+        return (entropy * masked).sum() / masked.sum()
+
+    def loss_function(ranks):
+        def with_masks(function):
+            def loss(tokens, ids):
+                count, device = len(tokens), tokens.device
+                target = tokens.long().view(count, vqgan.SIDE, vqgan.SIDE)
+                share = torch.cos(torch.rand(count, 1, 1, device=device) * math.pi / 2).clamp_min(1 / 256)
+                masked = torch.rand(target.shape, device=device) < share
+                grid = torch.where(masked, masked_model.MASK, target)
+                with ranks.autocast():
+                    hidden, pooled = masked_model.encode_text(text_encoder, ids.long())
+                    return function(grid, hidden, pooled, masked_model.micro_conditions(count, device).contiguous(), target, masked.float())
+            return loss
+        return with_masks(masked_loss), with_masks(ranks.compile(masked_loss))
+
+    token_training.train(options, dict(transformer=transformer, text_encoder=text_encoder), loss_function, "clip", weight_decay=0.03)
+
+
+if __name__ == "__main__":
+    main()
