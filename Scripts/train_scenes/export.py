@@ -60,6 +60,10 @@ def main():
     link = os.path.join(ar, "vqvae")
     if not os.path.islink(link):
         os.symlink("../scenes-masked/vqvae", link)
+    for folder, _, files in os.walk(options.out):
+        for name in files:
+            if name.endswith(".safetensors"):
+                os.chmod(os.path.join(folder, name), 0o644)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,9 @@ def main():
     ranks.say("rendered ahead:", len(waiting))
     wait_for(options.vqgan)
     model = vqgan.load(options.vqgan, device).to(memory_format=torch.channels_last)
-    encoder = ranks.compile(lambda x: model.quant_conv(model.encoder(x)))
+    encoder = (lambda x: model.quant_conv(model.encoder(x)))
+    if options.ahead:                                        # there was time to compile
+        encoder = ranks.compile(encoder)
     began, made = time.time(), 0
 
     def make(k, pictures):

@@ -2,6 +2,7 @@
 import torch
 from diffusers import AmusedScheduler, UVit2DModel
 from torch import nn
+from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 import vqgan
@@ -35,9 +36,23 @@ def micro_conditions(count, device):
 
 
 def encode_text(text_encoder, ids):
-    """The hidden states that the transformer reads, as the stock pipeline takes them, and the pooled projection."""
-    output = text_encoder(ids, output_hidden_states=True)
-    return output.hidden_states[-2], output.text_embeds
+    """The hidden states that the transformer reads (before the last layer, as in the stock pipeline) and the projection.
+
+    The same as text_encoder(ids, output_hidden_states=True), written out so that it compiles into one graph.
+    """
+    model = text_encoder.text_model
+    x = model.embeddings.token_embedding(ids) + model.embeddings.position_embedding.weight[:ids.shape[1]]
+    for layer in model.encoder.layers:
+        hidden, attention = x, layer.self_attn
+        y = layer.layer_norm1(x)
+        queries, keys, values = (projection(y).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+                                 for projection in (attention.q_proj, attention.k_proj, attention.v_proj))
+        y = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        x = x + attention.out_proj(y.transpose(1, 2).flatten(2))
+        x = x + layer.mlp(layer.layer_norm2(x))
+    first_end = (ids == text_encoder.config.eos_token_id).int().argmax(-1)
+    pooled = model.final_layer_norm(x)[torch.arange(len(ids), device=ids.device), first_end]
+    return hidden, text_encoder.text_projection(pooled)
 
 
 @torch.no_grad()

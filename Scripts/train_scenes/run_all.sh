@@ -59,8 +59,8 @@ rest() {
   wait
 }
 
-masked() { ranks 29502 "$1" "$2" train_masked.py $SHARD_OPTIONS --name masked "${END[@]}" $EXTRA ${TRAIN_EXTRA:-} > "$OUT/masked.log" 2>&1; }
-autoregressive() { ranks 29503 "$1" "$2" train_parti.py $SHARD_OPTIONS --name ar "${END[@]}" $EXTRA ${TRAIN_EXTRA:-} > "$OUT/ar.log" 2>&1; }
+masked() { ranks 29502 "$1" "$2" train_masked.py $SHARD_OPTIONS --name masked "${END[@]}" $EXTRA ${TRAIN_EXTRA:-} ${MASKED_EXTRA:-} > "$OUT/masked.log" 2>&1; }
+autoregressive() { ranks 29503 "$1" "$2" train_parti.py $SHARD_OPTIONS --name ar "${END[@]}" $EXTRA ${TRAIN_EXTRA:-} ${AR_EXTRA:-} > "$OUT/ar.log" 2>&1; }
 token_models() {
   END=(--seconds "$TOKEN_SECONDS")
   if [ -e "$OUT/until" ]; then END=(--until "$OUT/until"); fi

@@ -28,16 +28,30 @@ def captions_path(folder, k):
     return os.path.join(folder, f"captions_{k}.npz")
 
 
-def load(folder, shards, kind, device):
-    """Tokens (n, 256) and caption ids (n, CAPTIONS, 40), int16, on the device; waits for what is not there yet."""
-    tokens, captions = [], []
-    for k in range(shards):
-        for path in (tokens_path(folder, k), captions_path(folder, k)):
+class TokenSet:
+    """Tokens (n, 256) and caption ids (n, CAPTIONS, 40), int16, on the device. It grows as shards appear."""
+    def __init__(self, folder, shards, kind, device):
+        self.folder, self.kind, self.device = folder, kind, device
+        self.pending, self.tokens, self.captions = list(range(shards)), None, None
+        for path in (tokens_path(folder, 0), captions_path(folder, 0)):      # the first shard has the validation scenes
             wait_for(path)
-        tokens.append(torch.from_numpy(np.load(tokens_path(folder, k))).to(device))
-        with np.load(captions_path(folder, k)) as file:
-            captions.append(torch.from_numpy(file[kind]).to(device))
-    return torch.cat(tokens), torch.cat(captions)
+        self.grow()
+
+    def grow(self):
+        """Takes in the shards that are there by now."""
+        ready = [k for k in self.pending if os.path.exists(tokens_path(self.folder, k)) and os.path.exists(captions_path(self.folder, k))]
+        if not ready:
+            return
+        tokens, captions = ([] if part is None else [part] for part in (self.tokens, self.captions))
+        for k in ready:
+            tokens.append(torch.from_numpy(np.load(tokens_path(self.folder, k))).to(self.device))
+            with np.load(captions_path(self.folder, k)) as file:
+                captions.append(torch.from_numpy(file[self.kind]).to(self.device))
+        self.tokens, self.captions = torch.cat(tokens), torch.cat(captions)
+        self.pending = [k for k in self.pending if k not in ready]
+
+    def __len__(self):
+        return len(self.tokens)
 
 
 def add_arguments(parser):

@@ -9,6 +9,7 @@ import json
 import os
 import time
 
+import numpy as np
 import torch
 
 import evaluate
@@ -16,16 +17,19 @@ import judge
 import pictures as P
 import prompts
 import render
+import scenes as S
+import train_vqgan
 import vqgan
 from captions import CaptionTokenizer
+from training import wait_for
 
 AT_ONCE = 600
-SETTINGS = {
+SETTINGS = {                                                 # the likely ones first: time may end the search
     "masked": [dict(num_inference_steps=steps, guidance_scale=guidance, temperature=[hot, 0.0])
-               for steps, guidance, hot in [(12, 2.0, 2.0), (12, 1.5, 2.0), (12, 2.5, 2.0), (12, 3.0, 2.0), (12, 2.0, 1.0), (12, 2.0, 3.0),
-                                            (12, 1.5, 1.0), (12, 2.5, 1.0), (16, 2.0, 2.0), (16, 2.0, 1.0), (20, 2.0, 2.0)]],
+               for steps, guidance, hot in [(12, 2.0, 2.0), (12, 2.0, 1.0), (12, 1.5, 1.0), (12, 2.5, 2.0), (12, 1.5, 2.0), (16, 2.0, 1.0),
+                                            (16, 2.0, 2.0), (12, 2.5, 1.0), (12, 2.0, 0.5), (12, 3.0, 2.0), (20, 2.0, 2.0)]],
     "ar": [dict(guidance_scale=guidance, temperature=1.0, top_p=top_p)
-           for guidance, top_p in [(1.5, 0.9), (1.0, 0.9), (1.25, 0.9), (1.75, 0.9), (2.0, 0.9), (1.5, 0.8), (1.5, 0.95), (2.0, 0.8), (1.0, 0.8)]],
+           for guidance, top_p in [(1.5, 0.9), (1.25, 0.9), (1.5, 0.8), (1.75, 0.9), (1.0, 0.8), (2.0, 0.9), (1.25, 0.8), (1.5, 0.95), (2.0, 0.8)]],
 }
 CHOSEN_BY = ("one", "two", "two_free", "three_free")
 
@@ -78,6 +82,17 @@ def judge_renders(options, detector, vqvae, device):
     return result
 
 
+def measure_vqgan(options, vqvae, device):
+    """PSNR of the stored VQGAN on unseen scenes, and pictures beside their reconstructions."""
+    scenes = S.sample_scenes(options.vqgan_count, 77, held_out=True)
+    images, masks = render.render(scenes, device, 64 if device.type == "cuda" else 4, with_mask=True)
+    table, decoded = train_vqgan.evaluate(vqvae, scenes, images, masks)
+    cubes = np.flatnonzero((scenes["shape"][:, 0] == S.CUBE) & (scenes["count"] <= 2))[:24]
+    P.write_grid(train_vqgan.pairs(images, decoded, cubes), os.path.join(options.out, "vqgan_cubes.png"), columns=8)
+    P.write_grid(train_vqgan.pairs(images, decoded, np.arange(min(24, len(images)))), os.path.join(options.out, "vqgan_pairs.png"), columns=8)
+    return table
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--out", required=True, help="folder of the run: judge.pt, vqvae, NAME.pt")
@@ -86,11 +101,12 @@ def main():
     arguments.add_argument("--count", type=int, default=400, help="prompts a row of the table")
     arguments.add_argument("--sweep-count", type=int, default=250, help="prompts a row when choosing")
     arguments.add_argument("--seconds", type=float, default=1e9, help="no new setting is tried after so long")
+    arguments.add_argument("--vqgan-count", type=int, default=512, help="scenes to measure the VQGAN on")
     arguments.add_argument("--quick", action="store_true", help="the first setting only, no table")
     arguments.add_argument("--device", default="cuda")
     arguments.add_argument("--tiny", action="store_true")
     options = arguments.parse_args()
-    device, began = torch.device(options.device), time.time()
+    device = torch.device(options.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     detector, vqvae = judge.load(os.path.join(options.out, "judge.pt"), device), vqgan.load(os.path.join(options.out, "vqvae"), device)
     report = {}
@@ -103,9 +119,13 @@ def main():
         report = judge_renders(options, detector, vqvae, device)
         for name, rows in report.items():
             print(f"{name}\n{evaluate.markdown(rows)}", flush=True)
+        report["vqgan"] = measure_vqgan(options, vqvae, device)
+        print(report["vqgan"], flush=True)
         write()
         return
 
+    wait_for(os.path.join(options.out, options.name + ".done"))              # may be started while it trains
+    began = time.time()
     sampler = Sampler(options, device)
     entries = entries_of(prompts.prompts(options.sweep_count, prompts.SWEEP_SEED), CHOSEN_BY)
     tried = []

@@ -9,7 +9,7 @@ import shards
 from captions import CaptionTokenizer
 from training import Average, Clock, Ranks, decay_groups, learning_rate, write_atomically
 
-HOLD = 0.47                                                  # of the time at the full rate
+HOLD = 0.45                                                  # of the time at the full rate
 WARMUP = 400                                                 # steps
 NO_CAPTION = 0.10                                            # of the examples: what guidance starts from
 
@@ -66,16 +66,16 @@ def train(options, modules, loss_function, tokenizer, weight_decay):
         return
     optimizer.state.clear()
     average = Average(parameters)
-    tokens, captions = shards.load(options.out, options.shards, tokenizer, device)
-    held = min(shards.VALIDATION, len(tokens) // 4)
+    scenes = shards.TokenSet(options.out, options.shards, tokenizer, device)
+    held = min(shards.VALIDATION, len(scenes) // 4)
     empty = torch.tensor(CaptionTokenizer(tokenizer)(""), device=device).short()
-    ranks.say("scenes", len(tokens))
+    ranks.say("scenes", len(scenes))
 
     @torch.no_grad()
     def validation_loss():
         state = torch.random.get_rng_state(), torch.cuda.get_rng_state() if ranks.cuda else None
         torch.manual_seed(0)                                 # the same masks every time
-        parts = [plain_loss(tokens[i:i + 256], captions[i:i + 256, 0]).item() for i in range(0, held, 256)]
+        parts = [plain_loss(scenes.tokens[i:i + 256], scenes.captions[i:i + 256, 0]).item() for i in range(0, held, 256)]
         torch.random.set_rng_state(state[0])
         if ranks.cuda:
             torch.cuda.set_rng_state(state[1])
@@ -84,7 +84,7 @@ def train(options, modules, loss_function, tokenizer, weight_decay):
     def snapshot():
         state = {name: average.state_dict(module) for name, module in modules.items()}
         write_atomically(os.path.join(options.out, options.name + ".pt"), lambda path: torch.save(state, path))
-        report = dict(steps=step, pictures=step * options.batch, scenes=len(tokens), seconds=round(clock.elapsed, 1), history=history)
+        report = dict(steps=step, pictures=step * options.batch, scenes=len(scenes), seconds=round(clock.elapsed, 1), history=history)
         write_atomically(os.path.join(options.out, options.name + ".json"), lambda path: json.dump(report, open(path, "w")))
 
     clock = Clock(ranks, options.seconds, options.until)
@@ -93,10 +93,12 @@ def train(options, modules, loss_function, tokenizer, weight_decay):
     recent, logged, logged_step, saved = [], 0.0, 0, 0.0
     clock.start()
     while progress < 1:
-        rows = torch.randint(held, len(tokens), (batch,), device=device)
-        ids = captions[rows, torch.randint(0, shards.CAPTIONS, (batch,), device=device)]
+        if scenes.pending and step % 50 == 0:
+            scenes.grow()
+        rows = torch.randint(held, len(scenes), (batch,), device=device)
+        ids = scenes.captions[rows, torch.randint(0, shards.CAPTIONS, (batch,), device=device)]
         ids = torch.where(torch.rand(batch, 1, device=device) < NO_CAPTION, empty, ids)
-        loss = training_step(tokens[rows], ids, learning_rate(step, progress, options.rate, WARMUP, HOLD))
+        loss = training_step(scenes.tokens[rows], ids, learning_rate(step, progress, options.rate, WARMUP, HOLD))
         step += 1
         progress = clock.progress()
         if step % 20 == 0:
@@ -105,7 +107,7 @@ def train(options, modules, loss_function, tokenizer, weight_decay):
             mean = torch.stack(recent).mean().item()
             speed = (step - logged_step) * options.batch / (clock.elapsed - logged)
             history.append((round(clock.elapsed, 1), step, round(mean, 4), round(validation_loss(), 4)))
-            ranks.say(f"step {step} progress {progress:.2f} loss {mean:.4f} validation {history[-1][-1]:.4f} {speed:.0f} pictures/s")
+            ranks.say(f"step {step} progress {progress:.2f} scenes {len(scenes)} loss {mean:.4f} validation {history[-1][-1]:.4f} {speed:.0f} pictures/s")
             recent, logged, logged_step = [], clock.elapsed, step
         if ranks.rank == 0 and clock.elapsed - saved > options.snapshot_every:
             saved = clock.elapsed

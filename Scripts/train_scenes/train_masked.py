@@ -18,21 +18,21 @@ def main():
     torch.manual_seed(1)
     transformer, text_encoder = masked_model.build(options.tiny)
 
-    def masked_loss(grid, hidden, pooled, conditions, target, masked):
+    def masked_loss(ids, grid, target, masked):
+        hidden, pooled = masked_model.encode_text(text_encoder, ids)
+        conditions = masked_model.micro_conditions(len(ids), ids.device).contiguous()
         entropy = F.cross_entropy(transformer(grid, hidden, pooled, conditions).float(), target, reduction="none")
         return (entropy * masked).sum() / masked.sum()
 
     def loss_function(ranks):
         def with_masks(function):
             def loss(tokens, ids):
-                count, device = len(tokens), tokens.device
-                target = tokens.long().view(count, vqgan.SIDE, vqgan.SIDE)
-                share = torch.cos(torch.rand(count, 1, 1, device=device) * math.pi / 2).clamp_min(1 / 256)
-                masked = torch.rand(target.shape, device=device) < share
+                target = tokens.long().view(-1, vqgan.SIDE, vqgan.SIDE)
+                share = torch.cos(torch.rand(len(target), 1, 1, device=target.device) * math.pi / 2).clamp_min(1 / 256)
+                masked = torch.rand(target.shape, device=target.device) < share
                 grid = torch.where(masked, masked_model.MASK, target)
                 with ranks.autocast():
-                    hidden, pooled = masked_model.encode_text(text_encoder, ids.long())
-                    return function(grid, hidden, pooled, masked_model.micro_conditions(count, device).contiguous(), target, masked.float())
+                    return function(ids.long(), grid, target, masked.float())
             return loss
         return with_masks(masked_loss), with_masks(ranks.compile(masked_loss))
 
