@@ -37,8 +37,23 @@ struct OpCaseTests {
         let backend = variant.backend()
         for (index, opCase) in OpCase.checked.enumerated() {
             let expected = try #require(expectations[variant.weightType]?[index])
-            let outputs = try opCase.run(on: backend)
+            let (outputs, isTidy) = try opCase.runGuarded(on: backend)
+            #expect(isTidy, "\(opCase) writes where it should not")
             #expect(outputs.count == expected.count && !expected.isEmpty, "\(opCase)")
+            for (output, reference) in zip(outputs, expected) {
+                let difference = Difference(output, from: reference)
+                #expect(difference.isWithin(.of(opCase.operation)), "\(opCase): \(difference)")
+            }
+        }
+    }
+
+    @Test(arguments: CPUVariant.all)
+    func `operands may begin at any element`(variant: CPUVariant) throws {
+        let backend = variant.backend()
+        for (index, opCase) in OpCase.checked.enumerated() where opCase.purpose == .check {
+            let expected = try #require(expectations[variant.weightType]?[index])
+            let (outputs, isTidy) = try opCase.runGuarded(on: backend, shift: 4)
+            #expect(isTidy, "\(opCase) writes where it should not")
             for (output, reference) in zip(outputs, expected) {
                 let difference = Difference(output, from: reference)
                 #expect(difference.isWithin(.of(opCase.operation)), "\(opCase): \(difference)")

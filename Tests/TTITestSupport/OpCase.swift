@@ -54,21 +54,51 @@ package struct OpCase: Sendable, CustomStringConvertible {
     package static var measured: [OpCase] { all.filter { $0.purpose != .check } }
 
     /// Prepares the operation on a backend.
-    /// - Parameter entries: which entries of the batch; nil for all.
-    package func prepare(on backend: any Backend, entries: [Int]? = nil) throws -> () -> [Tensor] {
-        try build(OpInputs(backend, name: description, entries: entries ?? Array(0..<batch)))
+    /// - Parameters:
+    ///   - entries: which entries of the batch; nil for all.
+    ///   - shift: bytes past the arena's alignment where operands begin.
+    package func prepare(on backend: any Backend, entries: [Int]? = nil, shift: Int = 0) throws -> () -> [Tensor] {
+        try build(OpInputs(backend, name: description, entries: entries ?? Array(0..<batch), shift: shift))
     }
 
     /// Does the operation once, from an empty arena that is filled with NaN beforehand, and reads everything that it wrote.
-    package func run(on backend: any Backend, entries: [Int]? = nil) throws -> [OpOutput] {
-        let needed = try arenaBytes(for: backend, entries: entries)
-        try backend.reserve(arenaBytes: needed)
+    package func run(on backend: any Backend, entries: [Int]? = nil, shift: Int = 0) throws -> [OpOutput] {
+        try runGuarded(on: backend, entries: entries, shift: shift).outputs
+    }
+
+    /// The same, and looks at the memory around: whether the operands (of an operation that changes none) and what lies
+    /// behind the planned peak are as they were.
+    package func runGuarded(
+        on backend: any Backend, entries: [Int]? = nil, shift: Int = 0
+    ) throws -> (outputs: [OpOutput], isTidy: Bool) {
+        let needed = try arenaBytes(for: backend, entries: entries, shift: shift)
+        try backend.reserve(arenaBytes: needed + OpCase.guardBytes)
         backend.arena.rewind(to: 0)
-        let operation = try prepare(on: backend, entries: entries)
-        OpCase.poison(backend, byteCount: min(needed, backend.arena.buffer.byteCount) - backend.arena.mark)
+        let operation = try prepare(on: backend, entries: entries, shift: shift)
+        let mark = backend.arena.mark
+        OpCase.poison(backend, byteCount: needed + OpCase.guardBytes - mark)
+        let before = changesOperands ? [] : try words(backend, 0..<mark)
         let outputs = operation()
         try backend.synchronize()
-        return try outputs.map { try OpOutput($0, on: backend) }
+        let isTidy =
+            try (changesOperands || words(backend, 0..<mark) == before)
+            && words(backend, needed..<needed + OpCase.guardBytes).allSatisfy { Float(bitPattern: $0).isNaN }
+        return (try outputs.map { try OpOutput($0, on: backend) }, isTidy)
+    }
+
+    /// Whether operands are changed in place.
+    package var changesOperands: Bool {
+        ["append", "increment", "sample", "unmask", "qkvDecodeAttention", "guideAndSample"].contains(operation)
+    }
+
+    private static let guardBytes = 4096
+
+    /// A part of the arena, bit by bit, where elements have four bytes.
+    private func words(_ backend: any Backend, _ bytes: Range<Int>) throws -> [UInt32] {
+        if backend.activationType != .float32 || bytes.isEmpty { return [] }
+        let part = Tensor(
+            buffer: backend.arena.buffer, byteOffset: bytes.lowerBound, shape: [bytes.count / 4], dtype: .float32)
+        return try backend.read(part).map(\.bitPattern)
     }
 
     /// FLOP and bytes of one call, for a backend that holds weights and cache as this one does.
@@ -82,10 +112,10 @@ package struct OpCase: Sendable, CustomStringConvertible {
     }
 
     /// Arena that inputs and one call need.
-    package func arenaBytes(for backend: any Backend, entries: [Int]? = nil) throws -> Int {
+    package func arenaBytes(for backend: any Backend, entries: [Int]? = nil, shift: Int = 0) throws -> Int {
         let accounting = AccountingBackend(
             weightType: backend.weightType, cacheType: backend.cacheType, activationType: backend.activationType)
-        _ = try prepare(on: accounting, entries: entries)()
+        _ = try prepare(on: accounting, entries: entries, shift: shift)()
         return accounting.arena.peak
     }
 

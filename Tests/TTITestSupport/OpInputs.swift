@@ -9,9 +9,12 @@ package final class OpInputs {
     package var batch: Int { entries.count }
     private var seed: UInt64
     private let hasOnlyShapes: Bool
+    /// Bytes past a multiple of the arena's alignment where every operand begins, as rows of a tensor may.
+    private let shift: Int
 
     /// - Parameter name: what the numbers are drawn for; another name, other numbers.
-    package init(_ backend: any Backend, name: String, entries: [Int]) {
+    package init(_ backend: any Backend, name: String, entries: [Int], shift: Int = 0) {
+        self.shift = shift
         self.backend = backend
         self.entries = entries
         // FNV-1a.
@@ -61,7 +64,7 @@ package final class OpInputs {
 
     /// Given numbers as float32, the same for all entries.
     package func numbers(_ values: [Float], _ shape: Shape) -> Tensor {
-        let target = backend.allocate(shape, .float32)
+        let target = allocate(shape, .float32)
         backend.write(HostTensor(values, shape), to: target)
         return target
     }
@@ -122,6 +125,12 @@ package final class OpInputs {
         return seed
     }
 
+    private func allocate(_ shape: Shape, _ dtype: DType) -> Tensor {
+        if shift == 0 { return backend.allocate(shape, dtype) }
+        let whole = backend.allocate([shape.elementCount + shift / dtype.byteCount], dtype)
+        return Tensor(buffer: whole.buffer, byteOffset: whole.byteOffset + shift, shape: shape, dtype: dtype)
+    }
+
     private func weight(_ shape: Shape, scale: Float, offset: Float = 0) -> HostTensor {
         if hasOnlyShapes { return HostTensor(shape: shape, dtype: .float32) }
         var random = RandomNumbers(nextSeed())
@@ -129,7 +138,7 @@ package final class OpInputs {
     }
 
     private func upload(_ values: [Int32], _ shape: Shape) -> Tensor {
-        let target = backend.allocate(shape, .int32)
+        let target = allocate(shape, .int32)
         backend.write(HostTensor(values, shape), to: target)
         return target
     }
@@ -137,7 +146,7 @@ package final class OpInputs {
     private func tensor(
         _ shape: Shape, _ dtype: DType, stacks: Int, each count: Int, _ value: (_ row: Int, _ element: Int) -> Float
     ) -> Tensor {
-        let target = backend.allocate(shape, dtype)
+        let target = allocate(shape, dtype)
         if hasOnlyShapes || count == 0 { return target }
         backend.write(HostTensor((0..<shape.elementCount).map { value($0 / count, $0 % count) }, shape), to: target)
         return target
