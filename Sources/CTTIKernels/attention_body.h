@@ -13,21 +13,44 @@
 #define BLOCK 256
 #endif
 
-static void pack_keys(float *panels, const float *k, size_t stride, size_t keys, size_t width) {
-    for (size_t start = 0; start < keys; start += PANEL, panels += PANEL * width) {
-        size_t count = keys - start < PANEL ? keys - start : PANEL;
-        for (size_t key = 0; key < PANEL; key++) {
+// Keys start ..< start + CTTI_ATTENTION_PANEL, or as many as there are.
+static void pack_keys(float *panels, const float *k, size_t stride, size_t keys, size_t width, size_t start) {
+    size_t end = start + CTTI_ATTENTION_PANEL < keys ? start + CTTI_ATTENTION_PANEL : keys;
+    for (; start < end; start += PANEL) {
+        float *panel = panels + start * width;
+        for (size_t key = 0; key < PANEL; key += LANES) {
             const float *row = k + (start + key) * stride;
-            for (size_t i = 0; i < width; i++) panels[i * PANEL + key] = key < count ? row[i] : 0;
+            size_t count = start + key >= end ? 0 : end - start - key < LANES ? end - start - key : LANES;
+            for (size_t i = 0; i < width; i += LANES) {
+                size_t columns = width - i < LANES ? width - i : LANES;
+                vf v[LANES];
+                if (count == LANES && columns == LANES) {
+                    UNROLL for (size_t j = 0; j < LANES; j++) v[j] = load(row + j * stride + i);
+                } else {
+                    for (size_t j = 0; j < LANES; j++) {
+                        v[j] = j < count ? load_some(row + j * stride + i, columns) : splat(0);
+                    }
+                }
+                transpose(v);
+                if (columns == LANES) {
+                    UNROLL for (size_t j = 0; j < LANES; j++) store(panel + (i + j) * PANEL + key, v[j]);
+                } else {
+                    for (size_t j = 0; j < columns; j++) store(panel + (i + j) * PANEL + key, v[j]);
+                }
+            }
         }
     }
 }
 
-static void pack_values(float *panels, const float *v, size_t stride, size_t keys, size_t width) {
-    for (size_t start = 0; start < width; start += PANEL) {
-        size_t count = width - start < PANEL ? width - start : PANEL;
-        for (size_t key = 0; key < keys; key++, panels += PANEL) {
-            for (size_t i = 0; i < PANEL; i++) panels[i] = i < count ? v[key * stride + start + i] : 0;
+static void pack_values(float *panels, const float *v, size_t stride, size_t keys, size_t width, size_t start) {
+    size_t end = start + CTTI_ATTENTION_PANEL < keys ? start + CTTI_ATTENTION_PANEL : keys;
+    for (size_t key = start; key < end; key++) {
+        const float *row = v + key * stride;
+        for (size_t d = 0; d < width; d += PANEL) {
+            size_t count = width - d < PANEL ? width - d : PANEL;
+            float *target = panels + d * keys + key * PANEL;
+            memcpy(target, row + d, count * sizeof(float));
+            memset(target + count, 0, (PANEL - count) * sizeof(float));
         }
     }
 }

@@ -16,9 +16,6 @@
 typedef uint64_t vw __attribute__((vector_size(128)));
 #define LOW_WORD ((uint64_t)0xFFFFFFFF)
 
-#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-
 // Sixteen blocks of Philox 4×32-10 from `counter` on; words in the order of the stream.
 INLINE void philox_block(
     uint32_t words[NOISE_BLOCK], uint64_t counter, uint32_t position, uint32_t purpose, const uint32_t key[2]

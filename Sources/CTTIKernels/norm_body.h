@@ -119,6 +119,33 @@ static void channel_squares(float *squares, const float *x, size_t pixels, size_
     if (c < channels) moments_of(NULL, squares + c, x + c, pixels, channels, 1, channels - c);
 }
 
+static void combine_moments(
+    double *means, double *squares, const float *moments, size_t pixels, size_t pixels_each, size_t channels
+) {
+    for (size_t c = 0; c < channels; c++) means[c] = squares[c] = 0;
+    const float *chunk = moments;
+    for (size_t first = 0; first < pixels; first += pixels_each, chunk += 2 * channels) {
+        double count = (double)(pixels - first < pixels_each ? pixels - first : pixels_each);
+        for (size_t c = 0; c < channels; c++) means[c] += count * (double)chunk[c];
+    }
+    for (size_t c = 0; c < channels; c++) means[c] /= (double)pixels;
+    chunk = moments;
+    for (size_t first = 0; first < pixels; first += pixels_each, chunk += 2 * channels) {
+        double count = (double)(pixels - first < pixels_each ? pixels - first : pixels_each);
+        for (size_t c = 0; c < channels; c++) {
+            double offset = (double)chunk[c] - means[c];
+            squares[c] += (double)chunk[channels + c] + count * (offset * offset);
+        }
+    }
+}
+
+static void sum_chunks(double *sums, const float *x, size_t chunks, size_t channels) {
+    for (size_t c = 0; c < channels; c++) sums[c] = 0;
+    for (size_t chunk = 0; chunk < chunks; chunk++, x += channels) {
+        for (size_t c = 0; c < channels; c++) sums[c] += (double)x[c];
+    }
+}
+
 INLINE void affine_as(
     float *out, const float *x, size_t pixels, size_t channels, const float *mean, const float *scale,
     const float *shift, int activation

@@ -94,3 +94,19 @@ INLINE vf sum_each(vf v[LANES]) {
     return __builtin_shufflevector(v[0], v[1], 0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29, 14, 31)
         + __builtin_shufflevector(v[0], v[1], 1, 16, 3, 18, 5, 20, 7, 22, 9, 24, 11, 26, 13, 28, 15, 30);
 }
+
+// The lanes of two vectors in turn: their lower halves, their upper halves.
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+
+// Lane j of vector i becomes lane i of vector j.
+INLINE void transpose(vf v[LANES]) {
+    UNROLL for (int round = 0; round < 4; round++) {
+        vf w[LANES];
+        UNROLL for (int i = 0; i < 8; i++) {
+            w[2 * i] = ZIP_LOW(v[i], v[i + 8]);
+            w[2 * i + 1] = ZIP_HIGH(v[i], v[i + 8]);
+        }
+        UNROLL for (int i = 0; i < LANES; i++) v[i] = w[i];
+    }
+}

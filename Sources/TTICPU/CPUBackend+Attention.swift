@@ -28,17 +28,21 @@ extension CPUBackend {
         let kernels = unsafe ctti_attention(isa)!
         let (queryRows, keyRows, valueRows) = unsafe (q.floats, k.floats, v.floats)
         let (keyBias, scoreBias) = unsafe (mask.keyBias?.floats, mask.scoreBias?.floats)
-        unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: call.keyBatch * heads * headCount) {
-            let panels = $0.baseAddress!
-            forRows(call.keyBatch * heads, cost: 4 * keys * width) { range in
-                for pair in range {
-                    let (entry, head) = pair.quotientAndRemainder(dividingBy: heads)
-                    let own = unsafe panels + pair * headCount
-                    unsafe kernels.pointee.pack_keys(
-                        own, keyRows + entry * keys * k.rowStride + head * width, k.rowStride, keys, width)
-                    unsafe kernels.pointee.pack_values(
-                        own + keyPanelCount, valueRows + entry * keys * v.rowStride + head * width, v.rowStride, keys,
-                        width)
+        unsafe withScratch(call.keyBatch * heads * headCount) { panels in
+            // All heads of some keys at a time: their rows are read from end to end.
+            let parts = (keys + panel - 1) / panel
+            forRows(call.keyBatch * parts, cost: 4 * panel * q.count) { range in
+                for task in range {
+                    let (entry, part) = task.quotientAndRemainder(dividingBy: parts)
+                    for head in 0..<heads {
+                        let own = unsafe panels + (entry * heads + head) * headCount
+                        unsafe kernels.pointee.pack_keys(
+                            own, keyRows + entry * keys * k.rowStride + head * width, k.rowStride, keys, width,
+                            part * panel)
+                        unsafe kernels.pointee.pack_values(
+                            own + keyPanelCount, valueRows + entry * keys * v.rowStride + head * width, v.rowStride,
+                            keys, width, part * panel)
+                    }
                 }
             }
             // A task is one head's 48 queries: a multiple of every kernel's row count.
@@ -175,8 +179,7 @@ extension CPUBackend {
         let chunk = Int(CTTI_DECODE_CHUNK)
         let chunksEach = max(1, (most + chunk - 1) / chunk)
         let partialCount = width + 2
-        unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: rows * chunksEach * partialCount) {
-            let partials = $0.baseAddress!
+        unsafe withScratch(rows * chunksEach * partialCount) { partials in
             forRows(rows * chunksEach, cost: 2 * min(most, chunk) * width) { range in
                 for task in range {
                     let (row, part) = task.quotientAndRemainder(dividingBy: chunksEach)

@@ -167,4 +167,19 @@ extension CPUBackend {
             pool.forEach(pieces) { piece in body(piece * rows / pieces..<(piece + 1) * rows / pieces) }
         }
     }
+
+    /// Memory for `count` numbers, contents undefined, that all threads of one operation share. Kept from call to call: fresh
+    /// pages would cost more than small operations do. Not to be called from inside `body`.
+    func withScratch(_ count: Int, _ body: (UnsafeMutablePointer<Float>) -> Void) {
+        if scratch.byteCount < 4 * count {
+            scratch = Buffer(address: 0, byteCount: 0) {}
+            do throws(DeviceError) {
+                scratch = try CPUBackend.allocatePages(max(1 << 20, 8 * count))
+            } catch {
+                preconditionFailure(error.description)
+            }
+        }
+        let memory = Tensor(buffer: scratch, byteOffset: 0, shape: [scratch.byteCount / 4], dtype: .float32)
+        unsafe body(memory.floats)
+    }
 }

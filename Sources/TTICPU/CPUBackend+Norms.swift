@@ -52,20 +52,32 @@ extension CPUBackend {
         let (out, source) = unsafe (result.floats, x.floats)
         let (weight, bias) = unsafe (parameters.weight.floats, parameters.bias.floats)
         let kernels = unsafe ctti_norm(isa)!
-        unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: batch * (chunks.count + 1) * 2 * channels) {
-            let moments = $0.baseAddress!
-            let factors = unsafe moments + batch * chunks.count * 2 * channels
+        let momentCount = batch * chunks.count * 2 * channels
+        unsafe withScratch(momentCount + batch * 2 * channels + 4 * channels) { moments in
+            let factors = unsafe moments + momentCount
+            let doubles = unsafe UnsafeMutableRawPointer(factors + batch * 2 * channels)
+                .assumingMemoryBound(to: Double.self)
             forEachChunk(batch, chunks, channels) { image, chunk, range in
                 let own = unsafe moments + (image * chunks.count + chunk) * 2 * channels
                 unsafe kernels.pointee.channel_moments(
                     own, own + channels, source + (image * pixels + range.lowerBound) * channels, range.count, channels)
             }
             for image in 0..<batch {
-                let own = unsafe moments + image * chunks.count * 2 * channels
                 let factor = unsafe factors + image * 2 * channels
-                unsafe combineMoments(own, chunks, channels: channels, groups: groups) { group, mean, variance in
-                    let scale = 1 / (variance + Double(parameters.epsilon)).squareRoot()
-                    for channel in group * (channels / groups)..<(group + 1) * (channels / groups) {
+                unsafe kernels.pointee.combine_moments(
+                    doubles, doubles + channels, moments + image * chunks.count * 2 * channels, pixels,
+                    chunks.pixelsEach, channels)
+                let width = channels / groups
+                for group in 0..<groups {
+                    let range = group * width..<(group + 1) * width
+                    let mean = range.reduce(0) { unsafe $0 + doubles[$1] } / Double(width)
+                    var variance = 0.0
+                    for channel in range {
+                        let offset = unsafe doubles[channel] - mean
+                        unsafe variance += doubles[channels + channel] / Double(pixels) + offset * offset
+                    }
+                    let scale = 1 / (variance / Double(width) + Double(parameters.epsilon)).squareRoot()
+                    for channel in range {
                         unsafe factor[channel] = Float(mean)
                         unsafe factor[channels + channel] = Float(scale * Double(weight[channel]))
                     }
@@ -82,35 +94,6 @@ extension CPUBackend {
         return result
     }
 
-    /// The mean and variance of every group from those of its channels in every chunk (Chan, Golub, LeVeque 1979), in
-    /// double precision and in a fixed order.
-    private func combineMoments(
-        _ moments: UnsafeMutablePointer<Float>, _ chunks: PixelChunks, channels: Int, groups: Int,
-        _ body: (Int, Double, Double) -> Void
-    ) {
-        let groupWidth = channels / groups
-        for group in 0..<groups {
-            var (sum, count) = (0.0, 0.0)
-            for chunk in 0..<chunks.count {
-                let weight = Double(chunks.range(chunk).count)
-                for channel in group * groupWidth..<(group + 1) * groupWidth {
-                    unsafe sum += weight * Double(moments[chunk * 2 * channels + channel])
-                    count += weight
-                }
-            }
-            let mean = sum / count
-            var squares = 0.0
-            for chunk in 0..<chunks.count {
-                let weight = Double(chunks.range(chunk).count)
-                for channel in group * groupWidth..<(group + 1) * groupWidth {
-                    let offset = unsafe Double(moments[chunk * 2 * channels + channel]) - mean
-                    unsafe squares += Double(moments[(chunk * 2 + 1) * channels + channel]) + weight * offset * offset
-                }
-            }
-            body(group, mean, squares / count)
-        }
-    }
-
     package func globalResponseNorm(_ x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor {
         let (batch, channels) = (x.shape[0], x.shape.last)
         precondition(
@@ -122,9 +105,11 @@ extension CPUBackend {
         let (out, source) = unsafe (result.floats, x.floats)
         let (gammas, betas) = unsafe (gamma.floats, beta.floats)
         let kernels = unsafe ctti_norm(isa)!
-        unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: (batch * (chunks.count + 1) + 1) * channels) {
-            let squares = $0.baseAddress!
-            let factors = unsafe squares + batch * chunks.count * channels
+        let squareCount = batch * chunks.count * channels
+        unsafe withScratch(squareCount + (batch + 3) * channels) { memory in
+            let sums = unsafe UnsafeMutableRawPointer(memory).assumingMemoryBound(to: Double.self)
+            let squares = unsafe memory + 2 * channels
+            let factors = unsafe squares + squareCount
             let zeros = unsafe factors + batch * channels
             unsafe zeros.update(repeating: 0, count: channels)
             forEachChunk(batch, chunks, channels) { image, chunk, range in
@@ -133,20 +118,14 @@ extension CPUBackend {
                     source + (image * pixels + range.lowerBound) * channels, range.count, channels)
             }
             for image in 0..<batch {
-                var total = 0.0
                 let factor = unsafe factors + image * channels
-                for channel in 0..<channels {
-                    var sum = 0.0
-                    for chunk in 0..<chunks.count {
-                        unsafe sum += Double(squares[(image * chunks.count + chunk) * channels + channel])
-                    }
-                    total += sum.squareRoot()
-                    unsafe factor[channel] = Float(sum.squareRoot())
-                }
+                unsafe kernels.pointee.sum_chunks(
+                    sums, squares + image * chunks.count * channels, chunks.count, channels)
+                let total = (0..<channels).reduce(0) { unsafe $0 + sums[$1].squareRoot() }
                 // gamma · x · n + x = x · (gamma · n + 1).
-                let perMean = Float(1 / (total / Double(channels) + 1e-6))
+                let perMean = 1 / (total / Double(channels) + 1e-6)
                 for channel in 0..<channels {
-                    unsafe factor[channel] = gammas[channel] * factor[channel] * perMean + 1
+                    unsafe factor[channel] = Float(Double(gammas[channel]) * sums[channel].squareRoot() * perMean + 1)
                 }
             }
             forEachChunk(batch, chunks, channels) { image, _, range in

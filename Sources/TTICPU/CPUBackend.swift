@@ -40,6 +40,8 @@ package final class CPUBackend: Backend {
     var isa: ctti_isa { instructionSet.isa }
     /// Set by operations of choice that meet a number that is not finite; reported by `synchronize`.
     var sawNonFinite = false
+    /// What `withScratch` gives; grown and kept.
+    var scratch = Buffer(address: 0, byteCount: 0) {}
 
     /// - Parameters:
     ///   - weightType: float32 or bfloat16; traps otherwise.

@@ -26,9 +26,9 @@ typedef struct {
 
 typedef struct {
     // Keys as [panel][width][keys of the panel], values as [panel of the width][keys][columns of the panel], with zeros
-    // where a panel is not full.
-    void (*pack_keys)(float *panels, const float *k, size_t stride, size_t keys, size_t width);
-    void (*pack_values)(float *panels, const float *v, size_t stride, size_t keys, size_t width);
+    // where a panel is not full. A call packs CTTI_ATTENTION_PANEL keys from `start` on, a multiple of it.
+    void (*pack_keys)(float *panels, const float *k, size_t stride, size_t keys, size_t width, size_t start);
+    void (*pack_values)(float *panels, const float *v, size_t stride, size_t keys, size_t width, size_t start);
     void (*queries)(const ctti_attention_queries *work);
 } ctti_attention_kernels;
 

@@ -11,11 +11,16 @@ typedef struct {
     void (*rows)(
         float *out, const float *x, size_t rows, size_t width, bool rms, float epsilon, const float *weight,
         const float *bias, const float *modulation);
-    // The mean and the sum of squared deviations of every channel over `pixels` pixels, as `sums[channels]` and
-    // `squares[channels]`: mean first, then deviations from it, in float32 over one chunk.
+    // The mean and the sum of squared deviations of every channel over the `pixels` pixels of one chunk.
     void (*channel_moments)(float *means, float *squares, const float *x, size_t pixels, size_t channels);
-    // sums[channels] = the sum of squares of every channel over `pixels` pixels.
+    // squares[channels] = the sum of squares of every channel over `pixels` pixels.
     void (*channel_squares)(float *squares, const float *x, size_t pixels, size_t channels);
+    // The mean and sum of squared deviations of every channel from those of its chunks, `moments[chunk][2][channels]`
+    // (Chan, Golub, LeVeque 1979). A chunk has `pixels_each` pixels, the last one what is left.
+    void (*combine_moments)(
+        double *means, double *squares, const float *moments, size_t pixels, size_t pixels_each, size_t channels);
+    // sums[channels] = the sum over `chunks` rows of x.
+    void (*sum_chunks)(double *sums, const float *x, size_t chunks, size_t channels);
     // out = activation((x - mean[channel]) · scale[channel] + shift[channel]).
     void (*channel_affine)(
         float *out, const float *x, size_t pixels, size_t channels, const float *mean, const float *scale,
