@@ -90,12 +90,13 @@ extension CPUBackend {
         let (queries, keys, heads, width) = (call.queries, call.keys, call.heads, call.headWidth)
         let (queryRows, keyRows, valueRows) = unsafe (q.floats, k.floats, v.floats)
         let (keyBias, scoreBias) = unsafe (mask.keyBias?.floats, mask.scoreBias?.floats)
-        let seen = (0..<queries).map {
-            mask.causal ? VisibleKeys(upTo: min($0, keys - 1), window: mask.window) : VisibleKeys(all: keys)
+        func seen(_ query: Int) -> VisibleKeys {
+            mask.causal ? VisibleKeys(upTo: min(query, keys - 1), window: mask.window) : VisibleKeys(all: keys)
         }
         unsafe attendByChunks(
-            rows: call.batch * queries * heads, width: width, into: out, most: seen.map(\.count).max() ?? 0,
-            seen: { seen[$0 / heads % queries] },
+            rows: call.batch * queries * heads, width: width, into: out,
+            most: (0..<queries).reduce(0) { max($0, seen($1).count) },
+            seen: { seen($0 / heads % queries) },
             { row, work in
                 let (token, head) = row.quotientAndRemainder(dividingBy: heads)
                 let (entry, query) = token.quotientAndRemainder(dividingBy: queries)
@@ -122,7 +123,7 @@ extension CPUBackend {
                 && v.tensor.rowCount == batch, "\(k.count) of \(k.tensor.shape) into a cache of \(shape)")
         precondition(place >= 0 && place < capacity, "place \(place) of \(capacity)")
         let kernels = unsafe ctti_decode_attention(isa)!
-        for (source, target) in [(k, cache.keys), (v, cache.values)] {
+        func store(_ source: Columns, _ target: Tensor) {
             let (rows, bytes, size) = unsafe (source.floats, target.pointer, target.dtype.byteCount)
             for entry in 0..<batch {
                 for head in 0..<heads {
@@ -132,6 +133,8 @@ extension CPUBackend {
                 }
             }
         }
+        store(k, cache.keys)
+        store(v, cache.values)
     }
 
     package func decodeAttention(

@@ -28,19 +28,19 @@ extension CPUBackend {
         let (out, grid, source) = unsafe (result.integers, codes.integers, logits.floats)
         let draws = TokenDraws(state, images: images)
         let kernels = unsafe ctti_choice(isa)!
-        var notFinite = [Bool](repeating: false, count: images)
-        unsafe notFinite.withUnsafeMutableBufferPointer { notFinite in
-            let flags = notFinite.baseAddress!
-            unsafe pool.forEach(images, scratch: 2 * vocabulary) { image, scratch in
-                var settings = draws.settings(image: image, position: position, firstIndex: 0)
-                let drawn = unsafe kernels.pointee.draw(
-                    source + image * vocabulary, vocabulary, &settings, false, scratch)
-                unsafe out[image] = drawn.token
-                unsafe grid[image * width + position] = drawn.token
-                unsafe flags[image] = drawn.not_finite
-            }
+        unsafe pool.forEach(images, scratch: 2 * vocabulary) { image, scratch in
+            var settings = draws.settings(image: image, position: position, firstIndex: 0)
+            let drawn = unsafe kernels.pointee.draw(
+                source + image * vocabulary, vocabulary, &settings, false, scratch)
+            unsafe out[image] = drawn.not_finite ? -1 : drawn.token
         }
-        if notFinite.contains(true) { sawNonFinite = true }
+        for image in 0..<images {
+            if unsafe out[image] < 0 {
+                unsafe out[image] = 0
+                sawNonFinite = true
+            }
+            unsafe grid[image * width + position] = out[image]
+        }
         return result
     }
 

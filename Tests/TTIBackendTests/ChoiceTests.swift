@@ -54,7 +54,8 @@ import Testing
                             return codes
                         }
                         try Comparison.expectReference(
-                            set, 0, "\(vocabulary), \(temperature), \(topK), \(topP), \(scale)") { draw($0) }
+                            set, 0, "\(vocabulary), \(temperature), \(topK), \(topP), \(scale)"
+                        ) { draw($0) }
                     }
                 }
             }

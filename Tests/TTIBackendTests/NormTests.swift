@@ -28,7 +28,9 @@ import Testing
                 for modulated in [false, true] {
                     try Comparison.expectReference(set, 1e-6, "\(kind) \(width)") { body($0, false, modulated) }
                     if width > 1 {
-                        try Comparison.expectReference(set, 2e-5, "offset \(kind) \(width)") { body($0, true, modulated) }
+                        try Comparison.expectReference(set, 2e-5, "offset \(kind) \(width)") {
+                            body($0, true, modulated)
+                        }
                     }
                     try Comparison.expectThreadsAgree(set, "\(kind)") { body($0, false, modulated) }
                 }
