@@ -72,7 +72,7 @@ private let damagedDocuments: [DamagedTokenizer] = [
     .document("an empty file", "json.syntax", ""),
     .document("cut in the middle", "json.syntax", #"{"model":{"type":"BPE","vocab":{"a":0"#),
     .document("nested too deep", "json.syntax", String(repeating: "[", count: 100_000)),
-    .document("a list", "tokenizer.tokenizer.json", "[]"),
+    .document("a list", "tokenizer.json", "[]"),
     .document("no model", "tokenizer.model", "{}"),
     .document("an unknown model", "tokenizer.model", #"{"model":{"type":"WordPiece","vocab":{}}}"#),
     .document("no vocabulary", "tokenizer.model", #"{"model":{"type":"BPE","merges":[]}}"#),

@@ -29,7 +29,8 @@ struct TokenizerFixture {
 /// The tokenizers that are compared, by the names of their fixtures.
 enum TokenizerUnderTest {
     static let names = [
-        "clip", "clip-padding", "scenes-masked", "scenes-masked-document", "scenes-ar", "scenes-ar-t5", "bart",
+        "clip", "clip-padding", "clip-2022", "clip-2023", "scenes-masked", "scenes-masked-document", "scenes-ar",
+        "scenes-ar-t5", "bart",
         "bart-prefix", "sp-unigram", "sp-bytes", "sp-plain", "sp-suffix", "sp-bpe", "t5", "gpt2", "gpt4", "qwen2",
         "unigram-steps", "bpe-characters",
     ]
@@ -47,6 +48,16 @@ enum TokenizerUnderTest {
                     "vocab.json": try readFile(folder + "/vocab.json", limit: 1 << 26),
                     "merges.txt": try readFile(folder + "/merges.txt", limit: 1 << 26),
                     "tokenizer_config.json": Array(#"{"tokenizer_class": "CLIPTokenizer", "pad_token": "!"}"#.utf8),
+                ], folder: name
+            ).tokenizer()
+        case "clip-2022", "clip-2023":
+            let folder = repository + "/Tokenizers/clip"
+            return try TokenizerFiles(
+                [
+                    "vocab.json": try readFile(folder + "/vocab.json", limit: 1 << 26),
+                    "merges.txt": try readFile(folder + "/merges.txt", limit: 1 << 26),
+                    "tokenizer_config.json": try readFile(
+                        "\(fixtureFolder)/\(name)/tokenizer_config.json", limit: 1 << 26),
                 ], folder: name
             ).tokenizer()
         case "scenes-masked":

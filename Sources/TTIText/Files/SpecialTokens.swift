@@ -41,44 +41,56 @@ struct SpecialTokens {
         return try id(of: token, "pad_token")
     }
 
-    /// All of them, each text once. Throws when two texts have one id, or an id lies where there is no piece.
+    /// All of them, each text once: an entry of tokenizer_config.json replaces one of tokenizer.json, and of two named
+    /// tokens with one text the later one counts (in Stable Diffusion 1.5 that is the padding token).
+    ///
+    /// Throws when two texts have one id, or an id is another piece's.
     func tokens() throws(FormatError) -> [AddedTokens.Token] {
         var tokens: [AddedTokens.Token] = []
-        var seen: Set<ByteString> = []
-        var contentFromId: [Int: ByteString] = [:]
-        func add(_ token: AddedTokens.Token) throws(FormatError) {
+        var indexFromContent: [ByteString: Int] = [:]
+        func add(_ token: AddedTokens.Token) {
             let content = ByteString(token.content)
-            guard seen.insert(content).inserted else { return }
-            if let other = contentFromId.updateValue(content, forKey: token.id) {
-                throw FormatError(
-                    .invalid, "tokenizer.added",
-                    "the added tokens \(quoted(other.string)) and \(quoted(token.content)) have one id, \(token.id)",
-                    at: file)
+            if let index = indexFromContent[content] {
+                tokens[index] = token
+            } else {
+                indexFromContent[content] = tokens.count
+                tokens.append(token)
             }
-            if let id = pieces.id(of: content.bytes), id != token.id {
-                throw FormatError(
-                    .invalid, "tokenizer.added",
-                    "the added token \(quoted(token.content)) has the id \(token.id), but in the vocabulary it is \(id)",
-                    at: file)
-            }
-            if token.id < pieces.count, !pieces.bytes(of: token.id).isEmpty,
-                !pieces.bytes(of: token.id).elementsEqual(content.utf8)
-            {
-                throw FormatError(
-                    .invalid, "tokenizer.added",
-                    "the added token \(quoted(token.content)) has the id \(token.id), which is another piece", at: file)
-            }
-            tokens.append(token)
         }
-        for token in added { try add(token) }
-        for token in configuration.addedTokens { try add(token) }
-        for var token in configuration.namedTokens {
+        for token in added { try check(token) }
+        for token in configuration.addedTokens { try check(token) }
+        for token in added + configuration.addedTokens { add(token) }
+        let listed = Set(indexFromContent.keys)
+        for var token in configuration.namedTokens where !listed.contains(ByteString(token.content)) {
             guard let id = find(token.content) else { continue }
             token.id = id
-            try add(token)
+            add(token)
+        }
+        var contentFromId: [Int: String] = [:]
+        for token in tokens {
+            if let other = contentFromId.updateValue(token.content, forKey: token.id) {
+                throw invalid("tokens \(quoted(other)) and \(quoted(token.content)) have one id, \(token.id)")
+            }
         }
         try checkDense(tokens)
         return tokens
+    }
+
+    private func invalid(_ what: String) -> FormatError {
+        FormatError(.invalid, "tokenizer.added", "the added \(what)", at: file)
+    }
+
+    /// A token that is a piece has the piece's id, and no other piece's.
+    private func check(_ token: AddedTokens.Token) throws(FormatError) {
+        let content = Array(token.content.utf8)
+        if let id = pieces.id(of: content), id != token.id {
+            throw invalid("token \(quoted(token.content)) has the id \(token.id), but in the vocabulary it is \(id)")
+        }
+        guard token.id < pieces.count else { return }
+        let piece = pieces.bytes(of: token.id)
+        guard piece.isEmpty || piece.elementsEqual(content) else {
+            throw invalid("token \(quoted(token.content)) has the id \(token.id), which is another piece")
+        }
     }
 
     /// Ids beyond the vocabulary have to follow it without a gap.

@@ -12,7 +12,8 @@ struct TokenizerDocument {
         self.file = file
         json = try JSON(bytes, file: file)
         guard json.object != nil else {
-            throw invalid("tokenizer.json", "is \(json.kindName), where an object is needed")
+            throw FormatError(
+                .invalid, "tokenizer.json", "the tokenizer is \(json.kindName), where an object is needed", at: file)
         }
     }
 

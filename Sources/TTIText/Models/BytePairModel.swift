@@ -125,11 +125,9 @@ enum ByteFallback {
 /// A word while its pairs are merged: a linked list of symbols and a heap of the merges that are possible.
 private struct MergingWord {
     private struct Candidate {
-        var rank: Int
-        var position: Int
-        var id: Int
-
-        func isBefore(_ other: Candidate) -> Bool { (rank, position) < (other.rank, other.position) }
+        /// rank << 32 | position: what comes first is the smallest.
+        var order: UInt64
+        var id: Int32
     }
 
     private var symbol: [Int]
@@ -148,51 +146,62 @@ private struct MergingWord {
 
     mutating func mergeAll(_ merges: MergeTable) {
         guard symbol.count > 1 else { return }
-        for position in 0..<symbol.count - 1 { propose(position, merges) }
-        while let top = popFirst() {
-            let left = symbol[top.position]
-            let right = next[top.position]
+        for position in 0..<symbol.count - 1 {
+            if let candidate = candidate(position, merges) { heap.append(candidate) }
+        }
+        for parent in stride(from: heap.count / 2 - 1, through: 0, by: -1) { sink(parent) }
+        while let top = heap.first {
+            removeFirst()
+            let position = Int(top.order & 0xffff_ffff)
+            let left = symbol[position]
+            let right = next[position]
             // Out of date: the left symbol is gone, or the pair has become another one.
-            guard left >= 0, right < symbol.count,
-                let merge = merges[left, symbol[right]], merge.id == top.id
+            guard left >= 0, right < symbol.count, let merge = merges[left, symbol[right]], merge.id == Int(top.id)
             else { continue }
-            symbol[top.position] = top.id
+            symbol[position] = merge.id
             symbol[right] = -1
-            next[top.position] = next[right]
-            if next[right] < symbol.count { previous[next[right]] = top.position }
-            if previous[top.position] >= 0 { propose(previous[top.position], merges) }
-            propose(top.position, merges)
+            next[position] = next[right]
+            if next[right] < symbol.count { previous[next[right]] = position }
+            if previous[position] >= 0 { propose(previous[position], merges) }
+            propose(position, merges)
         }
     }
 
-    /// Puts the pair that begins at a position into the heap if it can be merged.
-    private mutating func propose(_ position: Int, _ merges: MergeTable) {
+    /// The merge of the pair that begins at a position.
+    private func candidate(_ position: Int, _ merges: MergeTable) -> Candidate? {
         let right = next[position]
-        guard right < symbol.count,
-            let merge = merges[symbol[position], symbol[right]]
-        else { return }
-        heap.append(Candidate(rank: merge.rank, position: position, id: merge.id))
+        guard right < symbol.count, let merge = merges[symbol[position], symbol[right]] else { return nil }
+        return Candidate(order: UInt64(merge.rank) << 32 | UInt64(position), id: Int32(merge.id))
+    }
+
+    private mutating func propose(_ position: Int, _ merges: MergeTable) {
+        guard let candidate = candidate(position, merges) else { return }
+        heap.append(candidate)
         var child = heap.count - 1
-        while child > 0, heap[child].isBefore(heap[(child - 1) / 2]) {
-            heap.swapAt(child, (child - 1) / 2)
+        while child > 0, candidate.order < heap[(child - 1) / 2].order {
+            heap[child] = heap[(child - 1) / 2]
             child = (child - 1) / 2
         }
+        heap[child] = candidate
     }
 
-    private mutating func popFirst() -> Candidate? {
-        guard let first = heap.first, let last = heap.popLast() else { return nil }
-        guard !heap.isEmpty else { return first }
+    private mutating func removeFirst() {
+        let last = heap.removeLast()
+        guard !heap.isEmpty else { return }
         heap[0] = last
-        var parent = 0
-        while true {
-            var least = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].isBefore(heap[least])
-            {
-                least = child
-            }
-            if least == parent { return first }
-            heap.swapAt(parent, least)
-            parent = least
+        sink(0)
+    }
+
+    private mutating func sink(_ start: Int) {
+        let candidate = heap[start]
+        var parent = start
+        while 2 * parent + 1 < heap.count {
+            var child = 2 * parent + 1
+            if child + 1 < heap.count, heap[child + 1].order < heap[child].order { child += 1 }
+            guard heap[child].order < candidate.order else { break }
+            heap[parent] = heap[child]
+            parent = child
         }
+        heap[parent] = candidate
     }
 }
