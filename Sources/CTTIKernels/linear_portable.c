@@ -14,6 +14,7 @@ INLINE void half_tile(
     int rows, int width, bool wide, size_t half, const ctti_product *product, const float *x, const void *panel,
     const float *bias, const float *residual, float *y, size_t stored) {
     float sums[most_rows][lanes] = {{0}};
+#pragma clang loop unroll(full)
     for (int row = 0; row < rows; row++) {
         for (size_t i = 0; bias && i < stored; i++) sums[row][i] = bias[i];
     }
@@ -35,12 +36,14 @@ INLINE void half_tile(
                     weights[i] = ctti_float_of_bits(half ? pairs[i] & 0xffff0000u : pairs[i] << 16);
                 }
             }
+#pragma clang loop unroll(full)
             for (int row = 0; row < rows; row++) {
                 float factor = run[(size_t)row * product->row_stride + k];
                 for (int i = 0; i < lanes; i++) sums[row][i] += factor * weights[i];
             }
         }
     }
+#pragma clang loop unroll(full)
     for (int row = 0; row < rows; row++) {
         size_t place = (size_t)row * product->output_stride;
         for (size_t i = 0; residual && i < stored; i++) sums[row][i] += residual[place + i];

@@ -89,12 +89,14 @@ package final class CPUBackend: Backend {
     }
 
     package func prepare(table: HostTensor) throws(DeviceError) -> Tensor {
+        precondition(table.shape.rank == 2, "a table \(table.shape)")
         let tensor = try allocateOwned(table.shape, weightType)
         write(table, to: tensor)
         return tensor
     }
 
     package func prepare(depthwise: HostTensor) throws(DeviceError) -> Tensor {
+        precondition(depthwise.shape.rank == 4 && depthwise.shape[1] == 1, "a depthwise kernel \(depthwise.shape)")
         let (channels, height, width) = (depthwise.shape[0], depthwise.shape[2], depthwise.shape[3])
         let source = depthwise.floats()
         var turned = [Float](repeating: 0, count: source.count)

@@ -84,6 +84,22 @@ import Testing
         }
     }
 
+    @Test(arguments: instructionSets, [DType.float32, .bfloat16])
+    func `a row alone equals itself among many`(set: CPUBackend.InstructionSet, weightType: DType) throws {
+        for (inputs, outputs) in [(100, 33), (1024, 160), (257, 1040)] {
+            let weight = Self.noise([outputs, inputs], 15)
+            let x = Self.noise([150, inputs], 16)
+            let values = x.floats()
+            let backend = try Self.backend(weightType, set)
+            let many = try Self.product(backend, x, weight, nil, .identity, nil)
+            for count in [1, 2, 3, 5, 8, 11, 14, 20] {
+                let few = HostTensor(Array(values[0..<count * inputs]), [count, inputs])
+                let alone = try Self.product(backend, few, weight, nil, .identity, nil)
+                #expect(alone == Array(many[0..<count * outputs]), "\(count) rows of \(inputs) to \(outputs)")
+            }
+        }
+    }
+
     @Test(arguments: instructionSets)
     func `convolutions equal the reference's`(set: CPUBackend.InstructionSet) throws {
         var geometries = [
