@@ -43,7 +43,7 @@ package struct OpCase: Sendable, CustomStringConvertible {
 
     package var description: String { "\(operation) \(detail)" }
 
-    /// The table.
+    /// The table. The functions that make its rows are never inlined: that takes the compiler ten seconds more.
     package static let all: [OpCase] =
         linearCases + embedCases + convolutionCases + normCases + attentionCases + decodeCases + elementwiseCases
         + choiceCases + unmaskCases + fusedCases

@@ -23,7 +23,7 @@ extension OpCase {
     /// - Parameters:
     ///   - keyBatch: nil for the batch itself.
     ///   - isPacked: queries, keys and values are columns of one tensor, or keys and values of another.
-    private static func attention(
+    @inline(never) private static func attention(
         _ batch: Int, keyBatch: Int? = nil, _ queries: Int, _ keys: Int, heads: Int, _ headWidth: Int,
         _ masking: Masking = Masking(), isPacked: Bool = false, purpose: Purpose = .check
     ) -> OpCase {
@@ -133,7 +133,7 @@ extension OpCase {
         return KeyValueCache(keys: half(), values: half())
     }
 
-    private static func decode(
+    @inline(never) private static func decode(
         _ batch: Int, heads: Int, _ headWidth: Int, capacity: Int, at place: Int, window: AttentionWindow? = nil,
         isPacked: Bool = false, purpose: Purpose = .check
     ) -> OpCase {
@@ -156,7 +156,7 @@ extension OpCase {
         }
     }
 
-    private static func append(
+    @inline(never) private static func append(
         _ batch: Int, heads: Int, _ headWidth: Int, capacity: Int, at place: Int, isPacked: Bool = false
     ) -> OpCase {
         OpCase(

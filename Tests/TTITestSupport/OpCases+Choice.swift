@@ -1,7 +1,7 @@
 internal import TTICore
 
 extension OpCase {
-    private static func sample(
+    @inline(never) private static func sample(
         _ images: Int, _ vocabulary: Int, temperature: Float, topK: Int = 0, topP: Float = 1, at position: Int = 0,
         scale: Float = 2, purpose: Purpose = .check
     ) -> OpCase {
@@ -16,7 +16,9 @@ extension OpCase {
         }
     }
 
-    private static func guide(_ images: Int, _ shape: Shape, at position: Int, _ guidance: [Float]) -> OpCase {
+    @inline(never) private static func guide(_ images: Int, _ shape: Shape, at position: Int, _ guidance: [Float])
+        -> OpCase
+    {
         OpCase("guide", "\(images)×\(shape) by \(guidance) at \(position)", batch: images) { inputs in
             let logits = inputs.batched(shape, stacks: 2)
             let state = inputs.sampling(position: position, guidance: guidance)
@@ -24,7 +26,7 @@ extension OpCase {
         }
     }
 
-    private static func nearest(
+    @inline(never) private static func nearest(
         _ batch: Int, _ rows: Int, _ width: Int, codes: Int, purpose: Purpose = .check
     ) -> OpCase {
         OpCase("nearestCode", "\(batch)×\(rows)×\(width) of \(codes)", purpose: purpose, batch: batch) { inputs in
@@ -103,7 +105,7 @@ extension OpCase {
     /// - Parameters:
     ///   - mask: how many of the tokens are masked for entry 0, 1, …; entries past the list take its last.
     ///   - isShared: one row of logits for all images.
-    private static func unmask(
+    @inline(never) private static func unmask(
         _ images: Int, tokens: Int, _ vocabulary: Int, masked: [Int], step: Int, remaining: [Int], noise: Float,
         temperature: Float = 1, topK: Int = 0, isOrdered: Bool = false, isShared: Bool = false,
         purpose: Purpose = .check

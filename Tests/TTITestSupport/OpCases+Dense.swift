@@ -2,7 +2,7 @@ internal import TTICore
 
 extension OpCase {
     /// - Parameters: `[batch, tokens, inputs]` times `[outputs, inputs]`.
-    private static func linear(
+    @inline(never) private static func linear(
         _ batch: Int, _ tokens: Int, _ inputs: Int, _ outputs: Int, bias: Bool = false,
         _ activation: Activation = .identity, residual: Bool = false, purpose: Purpose = .check
     ) -> OpCase {
@@ -87,7 +87,7 @@ extension OpCase {
 
 extension OpCase {
     /// - Parameters: `[batch, height, width, inputs]` with a square kernel.
-    private static func convolve(
+    @inline(never) private static func convolve(
         _ batch: Int, _ height: Int, _ width: Int, _ inputs: Int, _ outputs: Int, kernel: Int,
         _ geometry: ConvolutionGeometry, bias: Bool = true, _ activation: Activation = .identity,
         residual: Bool = false,
@@ -110,7 +110,7 @@ extension OpCase {
         }
     }
 
-    private static func depthwise(
+    @inline(never) private static func depthwise(
         _ batch: Int, _ height: Int, _ width: Int, _ channels: Int, kernel: Int, purpose: Purpose = .check
     ) -> OpCase {
         OpCase(

@@ -1,7 +1,7 @@
 internal import TTICore
 
 extension OpCase {
-    private static func simple(
+    @inline(never) private static func simple(
         _ operation: String, _ detail: String, batch: Int, isBatchable: Bool = true, purpose: Purpose = .check,
         _ build: @escaping @Sendable (OpInputs) throws -> () -> Tensor
     ) -> OpCase {
@@ -11,7 +11,7 @@ extension OpCase {
         }
     }
 
-    private static func activate(_ activation: Activation, _ batch: Int, _ width: Int) -> OpCase {
+    @inline(never) private static func activate(_ activation: Activation, _ batch: Int, _ width: Int) -> OpCase {
         simple("activate", "\(activation) \(batch)×\(width)", batch: batch) { inputs in
             // Up to ±21: where exponentials overflow if they are done carelessly.
             let x = inputs.batched([width], scale: 6)
@@ -19,7 +19,7 @@ extension OpCase {
         }
     }
 
-    private static func gate(
+    @inline(never) private static func gate(
         _ activation: Activation, _ order: GateOrder, _ batch: Int, _ tokens: Int, _ width: Int,
         purpose: Purpose = .check
     ) -> OpCase {
@@ -30,7 +30,7 @@ extension OpCase {
         }
     }
 
-    private static func modulate(
+    @inline(never) private static func modulate(
         _ batch: Int, by modulationBatch: Int? = nil, _ tokens: Int, _ width: Int, purpose: Purpose = .check
     ) -> OpCase {
         let isBatchable = modulationBatch == nil || modulationBatch == 1
@@ -44,7 +44,7 @@ extension OpCase {
         }
     }
 
-    private static func concatenate(_ batch: Int, _ shapes: [Shape], axis: Int) -> OpCase {
+    @inline(never) private static func concatenate(_ batch: Int, _ shapes: [Shape], axis: Int) -> OpCase {
         simple("concatenate", "\(batch)× \(shapes) along \(axis)", batch: batch) { inputs in
             let parts = shapes.map { inputs.batched($0) }
             return { inputs.backend.concatenate(parts, axis: axis) }

@@ -1,7 +1,7 @@
 internal import TTICore
 
 extension OpCase {
-    private static func normLinear(
+    @inline(never) private static func normLinear(
         _ kind: NormParameters.Kind, _ batch: Int, _ tokens: Int, _ inputs: Int, _ outputs: Int, bias: Bool = false,
         _ activation: Activation = .identity, purpose: Purpose = .check
     ) -> OpCase {
@@ -17,7 +17,7 @@ extension OpCase {
         }
     }
 
-    private static func normModulate(
+    @inline(never) private static func normModulate(
         _ kind: NormParameters.Kind, _ batch: Int, by modulationBatch: Int? = nil, _ tokens: Int, _ width: Int,
         hasBias: Bool = true, purpose: Purpose = .check
     ) -> OpCase {
@@ -33,7 +33,7 @@ extension OpCase {
         }
     }
 
-    private static func feedForward(
+    @inline(never) private static func feedForward(
         _ batch: Int, _ tokens: Int, _ width: Int, inner: Int, _ activation: Activation, _ order: GateOrder,
         residual: Bool = true, purpose: Purpose = .check
     ) -> OpCase {
@@ -55,7 +55,7 @@ extension OpCase {
         }
     }
 
-    private static func groupNormConvolve(
+    @inline(never) private static func groupNormConvolve(
         _ batch: Int, _ height: Int, _ width: Int, _ inputs: Int, _ outputs: Int, groups: Int,
         _ activation: Activation = .silu, _ geometry: ConvolutionGeometry = ConvolutionGeometry(padding: 1),
         bias: Bool = true, residual: Bool = false, purpose: Purpose = .check
@@ -81,7 +81,7 @@ extension OpCase {
         }
     }
 
-    private static func qkvDecode(
+    @inline(never) private static func qkvDecode(
         _ batch: Int, heads: Int, _ headWidth: Int, capacity: Int, at place: Int, window: AttentionWindow? = nil,
         purpose: Purpose = .check
     ) -> OpCase {
@@ -99,7 +99,7 @@ extension OpCase {
         }
     }
 
-    private static func guideAndSample(
+    @inline(never) private static func guideAndSample(
         _ images: Int, _ vocabulary: Int, isGuided: Bool, temperature: Float = 1, topK: Int = 0, topP: Float = 1,
         at position: Int, purpose: Purpose = .check
     ) -> OpCase {

@@ -1,7 +1,7 @@
 internal import TTICore
 
 extension OpCase {
-    private static func norm(
+    @inline(never) private static func norm(
         _ kind: NormParameters.Kind, _ batch: Int, _ tokens: Int, _ width: Int, hasWeight: Bool = true,
         hasBias: Bool = true, offset: Float = 0, purpose: Purpose = .check
     ) -> OpCase {
@@ -17,7 +17,7 @@ extension OpCase {
         }
     }
 
-    private static func groupNorm(
+    @inline(never) private static func groupNorm(
         _ batch: Int, _ height: Int, _ width: Int, _ channels: Int, groups: Int, _ activation: Activation = .identity,
         offset: Float = 0, purpose: Purpose = .check
     ) -> OpCase {
@@ -32,7 +32,7 @@ extension OpCase {
         }
     }
 
-    private static func responseNorm(
+    @inline(never) private static func responseNorm(
         _ batch: Int, _ height: Int, _ width: Int, _ channels: Int, purpose: Purpose = .check
     ) -> OpCase {
         OpCase("globalResponseNorm", "\(batch)×\(height)×\(width)×\(channels)", purpose: purpose, batch: batch) {
