@@ -35,20 +35,19 @@ import Testing
     @Test(arguments: BackendComparison.instructionSets)
     func `attention equals the reference's`(set: CPUBackend.InstructionSet) throws {
         for e in Self.extents {
-            // Scores of 100 with 24 bits are right to 1e-5.
-            for (scale, tolerance): (Float, Float) in [(0.125, 2e-6), (3, 2e-5)] {
+            for (scale, tolerance): (Float, Tolerance) in [(0.125, .of("attention")), (3, .sharpAttention)] {
                 try BackendComparison.expectReference(set, tolerance, "\(e)") { Self.attend($0, e, scale: scale) }
             }
-            try BackendComparison.expectReference(set, 2e-6, "biased \(e)") {
+            try BackendComparison.expectReference(set, .of("attention"), "biased \(e)") {
                 Self.attend($0, e, scale: 0.2, scoreBias: true)
             }
             try BackendComparison.expectThreadsAgree(set, "\(e)") { Self.attend($0, e, scale: 0.2) }
             guard e.keys >= e.queries else { continue }
-            try BackendComparison.expectReference(set, 2e-6, "causal \(e)") {
+            try BackendComparison.expectReference(set, .of("attention"), "causal \(e)") {
                 Self.attend($0, e, scale: 0.2, causal: true)
             }
             for window in [AttentionWindow(columns: 8, size: 3), AttentionWindow(columns: 5, size: 7)] {
-                try BackendComparison.expectReference(set, 2e-6, "\(window) \(e)") {
+                try BackendComparison.expectReference(set, .of("attention"), "\(window) \(e)") {
                     Self.attend($0, e, scale: 0.2, causal: true, window: window)
                 }
             }
@@ -59,7 +58,9 @@ import Testing
     func `masked keys count for nothing, and a row without keys is zero`(set: CPUBackend.InstructionSet) throws {
         for e in Self.extents {
             let some = (0..<e.keyBatch * e.keys).map { $0 % 3 == 0 || $0 < 20 ? -Float.infinity : 0 }
-            try BackendComparison.expectReference(set, 2e-6, "\(e)") { Self.attend($0, e, scale: 0.2, keyBias: some) }
+            try BackendComparison.expectReference(set, .of("attention"), "\(e)") {
+                Self.attend($0, e, scale: 0.2, keyBias: some)
+            }
             let all = [Float](repeating: -.infinity, count: e.keyBatch * e.keys)
             let backend = try BackendComparison.cpu(set)
             let zeros = try backend.read(Self.attend(backend, e, scale: 0.2, keyBias: all))
@@ -101,7 +102,7 @@ import Testing
         for (position, width) in [(0, 64), (1, 8), (15, 64), (16, 32), (255, 64), (256, 40), (600, 64), (699, 33)] {
             for window in [nil, AttentionWindow(columns: 16, size: 11), AttentionWindow(columns: 7, size: 3)] {
                 let name = "position \(position), width \(width), \(String(describing: window))"
-                try BackendComparison.expectReference(set, 3e-6, name, cacheType: cacheType) {
+                try BackendComparison.expectReference(set, .of("qkvDecodeAttention"), name, cacheType: cacheType) {
                     try Self.decode($0, position: position, width: width, window: window)
                 }
                 try BackendComparison.expectThreadsAgree(set, name) {

@@ -26,22 +26,16 @@ enum BackendComparison {
 
     static func integers(_ values: [Int], _ shape: Shape) -> HostTensor { HostTensor(values.map(Int32.init), shape) }
 
-    /// The largest difference from the reference, relative to the value where that is above 1.
+    /// What `body` makes on the CPU is what it makes on the reference.
     static func expectReference(
-        _ set: CPUBackend.InstructionSet, _ tolerance: Float, _ name: String, cacheType: DType = .float32,
+        _ set: CPUBackend.InstructionSet, _ tolerance: Tolerance, _ name: String, cacheType: DType = .float32,
         _ body: (any Backend) throws -> Tensor
     ) throws {
         let backend = try cpu(set, weightType: cacheType)
         let reference = ReferenceBackend(cacheType: cacheType == .float32 ? .float64 : cacheType)
-        let got = try backend.read(body(backend))
-        let want = try reference.read(body(reference))
-        try #require(got.count == want.count)
-        var worst: Float = 0
-        for (g, w) in zip(got, want) where g != w {
-            let difference = abs(g - w)
-            worst = max(worst, difference.isFinite ? difference / max(1, abs(w)) : .infinity)
-        }
-        #expect(worst <= tolerance, "\(name) on \(set.rawValue): \(worst)")
+        let difference = try Difference(
+            OpOutput(body(backend), on: backend), from: OpOutput(body(reference), on: reference))
+        #expect(difference.isWithin(tolerance), "\(name) on \(set.rawValue): \(difference)")
     }
 
     /// The same bits with one, two and three threads.

@@ -54,7 +54,7 @@ import Testing
                             return codes
                         }
                         try Comparison.expectReference(
-                            set, 0, "\(vocabulary), \(temperature), \(topK), \(topP), \(scale)"
+                            set, .of("sample"), "\(vocabulary), \(temperature), \(topK), \(topP), \(scale)"
                         ) { draw($0) }
                     }
                 }
@@ -66,7 +66,8 @@ import Testing
     func `ties go to the lower id`(set: CPUBackend.InstructionSet) throws {
         for (temperature, topK, topP) in [(Float(0), 0, Float(1)), (1, 3, 1), (1, 0, 0.35), (1, 3, 0.6)] {
             for seed in 0..<40 {
-                try Comparison.expectReference(set, 0, "\(temperature), \(topK), \(topP), \(seed)") { backend in
+                try Comparison.expectReference(set, .of("sample"), "\(temperature), \(topK), \(topP), \(seed)") {
+                    backend in
                     let logits: [Float] = (0..<40).map { [0, 2, 1, 2, -.infinity][$0 % 5] }
                     return backend.sample(
                         backend.upload(HostTensor(logits, [1, 40])),
@@ -147,7 +148,7 @@ import Testing
             (50, false, Float(2), false, 0), (1024, false, 2, true, 0), (301, true, 0, false, 0),
             (301, false, 0, false, 7),
         ] {
-            try Comparison.expectReference(set, 0, "\(vocabulary)") {
+            try Comparison.expectReference(set, .of("unmask"), "\(vocabulary)") {
                 try Self.decode(
                     $0, images: 3, seeds: Self.seeds, vocabulary: vocabulary, ordered: ordered, noise: noise,
                     shared: shared, topK: topK)
@@ -169,7 +170,7 @@ import Testing
     @Test(arguments: Comparison.instructionSets)
     func `the nearest code is the reference's`(set: CPUBackend.InstructionSet) throws {
         for (rows, codes, width) in [(1, 1, 1), (7, 33, 5), (50, 1024, 64), (20, 100, 40)] {
-            try Comparison.expectReference(set, 0, "\(codes)×\(width)") {
+            try Comparison.expectReference(set, .of("nearestCode"), "\(codes)×\(width)") {
                 $0.nearestCode(
                     $0.upload(Comparison.noise([rows, width], 1)), $0.upload(Comparison.noise([codes, width], 2)))
             }

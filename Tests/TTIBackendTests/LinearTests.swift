@@ -25,9 +25,8 @@ import Testing
         return HostTensor(values, shape)
     }
 
-    static func largestDifference(_ a: [Float], _ b: [Float]) -> Float {
-        #expect(a.count == b.count)
-        return zip(a, b).reduce(0) { max($0, $1.0.isFinite ? abs($1.0 - $1.1) : .infinity) }
+    static func difference(_ result: [Float], _ reference: [Float]) -> Difference {
+        Difference(result.map { Double($0) }, from: reference.map { Double($0) })
     }
 
     static func product(
@@ -54,7 +53,9 @@ import Testing
                 let got = try Self.product(Self.backend(weightType, set), x, weight, bias, activation, residual)
                 let want = try Self.product(
                     ReferenceBackend(weightType: weightType), x, weight, bias, activation, residual)
-                #expect(Self.largestDifference(got, want) < 2e-5, "\(tokens)×\(inputs)×\(outputs) \(activation)")
+                let difference = Self.difference(got, want)
+                #expect(
+                    difference.isWithin(.of("linear")), "\(tokens)×\(inputs)×\(outputs) \(activation): \(difference)")
             }
         }
     }
@@ -131,9 +132,10 @@ import Testing
                     }
                     let got = try convolve(Self.backend(weightType, set))
                     let want = try convolve(ReferenceBackend(weightType: weightType))
+                    let difference = Self.difference(got, want)
                     #expect(
-                        Self.largestDifference(got, want) < 1e-5 * max(10, want.reduce(0) { max($0, abs($1)) }),
-                        "\(height)×\(width) \(inputs) to \(outputs) \(geometry)")
+                        difference.isWithin(.of("convolve")),
+                        "\(height)×\(width) \(inputs) to \(outputs) \(geometry): \(difference)")
                 }
             }
         }
@@ -178,8 +180,8 @@ import Testing
                 return try backend.read(
                     backend.depthwiseConvolve(backend.upload(Self.noise([2, 9, 7, channels], 13)), weight))
             }
-            let difference = try Self.largestDifference(run(Self.backend(.float32, set)), run(ReferenceBackend()))
-            #expect(difference < 1e-5, "\(channels) channels")
+            let difference = try Self.difference(run(Self.backend(.float32, set)), run(ReferenceBackend()))
+            #expect(difference.isWithin(.of("depthwiseConvolve")), "\(channels) channels: \(difference)")
         }
         for weightType in [DType.float32, .bfloat16] {
             func run(_ backend: any Backend) throws -> [Float] {

@@ -136,7 +136,8 @@ package struct OpOutput: Sendable {
     package let isInteger: Bool
     package let values: [Double]
 
-    init(_ tensor: Tensor, on backend: any Backend) throws {
+    /// Waits, and reads a tensor.
+    package init(_ tensor: Tensor, on backend: any Backend) throws {
         shape = tensor.shape
         isInteger = tensor.dtype == .int32
         if let reference = backend as? ReferenceBackend {
