@@ -112,6 +112,13 @@ private let damagedDocuments: [DamagedTokenizer] = [
         #"{"model":{"type":"Unigram","unk_id":0,"vocab":[["\#(String(repeating: "a", count: 4097))",0]]}}"#),
 ]
 
+private let doublings = Array(
+    repeating: #"{"type":"Replace","pattern":{"String":"a"},"content":"aa"}"#, count: 30
+).joined(separator: ",")
+private let spellings = Array(repeating: #"{"type":"ByteLevel"}"#, count: 20).joined(separator: ",")
+private let hundred = Array(repeating: #"{"type":"Strip"}"#, count: 50).joined(separator: ",")
+private let zeros = Array(repeating: "0", count: 1000).joined(separator: ",")
+
 private let damagedSteps: [DamagedTokenizer] = [
     .steps("an unknown normalizer", "tokenizer.normalizer", #""normalizer":{"type":"BertNormalizer"}"#),
     .steps("a normalizer that is a number", "tokenizer.normalizer", #""normalizer":1"#),
@@ -122,6 +129,24 @@ private let damagedSteps: [DamagedTokenizer] = [
     .steps(
         "a character map that is no base64", "tokenizer.charsmap",
         #""normalizer":{"type":"Precompiled","precompiled_charsmap":"!!!!"}"#),
+    .steps(
+        "a normalizer that doubles a text thirty times", "tokenizer.normalizer",
+        #""normalizer":{"type":"Sequence","normalizers":[\#(doublings)]}"#),
+    .steps(
+        "a hundred normalizers", "tokenizer.normalizer",
+        #""normalizer":{"type":"Sequence","normalizers":[\#(hundred),{"type":"Sequence","normalizers":[\#(hundred)]}]}"#
+    ),
+    .steps(
+        "a pre-tokenizer that spells bytes as bytes as bytes", "tokenizer.pre_tokenizer",
+        #""pre_tokenizer":{"type":"Sequence","pretokenizers":[\#(spellings)]}"#),
+    .steps(
+        "a replacement of a million characters", "tokenizer.normalizer",
+        #""normalizer":{"type":"Replace","pattern":{"String":"a"},"content":"\#(String(repeating: "b", count: 1_000_000))"}"#
+    ),
+    .steps(
+        "a template of a thousand tokens", "tokenizer.post_processor",
+        #""post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"a"}}],"special_tokens":{"a":{"ids":[\#(zeros)]}}}"#
+    ),
     .steps("an unknown pre-tokenizer", "tokenizer.pre_tokenizer", #""pre_tokenizer":{"type":"UnicodeScripts"}"#),
     .steps(
         "a pattern that takes forever", "tokenizer.pattern",

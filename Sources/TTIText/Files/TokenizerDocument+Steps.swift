@@ -40,10 +40,14 @@ extension TokenizerDocument {
         }
     }
 
+    private func isShort(_ text: String) -> Bool { text.utf8.count <= TokenizerLimits.pieceLength }
+
     private func replacement(_ json: JSON) throws(FormatError) -> Normalizer {
-        guard let content = json["content"]?.string else { throw invalid("normalizer", "Replace has no content") }
+        guard let content = json["content"]?.string, isShort(content) else {
+            throw invalid("normalizer", "Replace has no content of less than \(TokenizerLimits.pieceLength) bytes")
+        }
         let replacement = Array(content.unicodeScalars)
-        if let text = json["pattern"]?["String"]?.string, !text.isEmpty {
+        if let text = json["pattern"]?["String"]?.string, !text.isEmpty, isShort(text) {
             return .replace(Array(text.unicodeScalars), with: replacement)
         }
         switch json["pattern"]?["Regex"]?.string {
@@ -79,7 +83,8 @@ extension TokenizerDocument {
                 replacement: replacement, try prependScheme(json), splits: try flag("split", of: json, default: true))
         case "Sequence":
             guard let list = json["pretokenizers"]?.array else {
-                throw invalid("pre_tokenizer", "Sequence has no pretokenizers")
+                throw invalid(
+                    "pre_tokenizer", "Sequence has no pretokenizers")
             }
             var steps: [PreTokenizer] = []
             for step in list { if let step = try preTokenizer(step) { steps.append(step) } }
@@ -89,7 +94,9 @@ extension TokenizerDocument {
     }
 
     private func scanner(_ json: JSON) throws(FormatError) -> PieceScanner {
-        if let text = json["pattern"]?["String"]?.string, !text.isEmpty { return .literal(Array(text.unicodeScalars)) }
+        if let text = json["pattern"]?["String"]?.string, !text.isEmpty, isShort(text) {
+            return .literal(Array(text.unicodeScalars))
+        }
         guard let pattern = json["pattern"]?["Regex"]?.string, let scanner = PieceScanner(pattern: pattern) else {
             throw unknownPattern("pre_tokenizer", json)
         }
@@ -108,6 +115,14 @@ extension TokenizerDocument {
 
     /// What stands before and after every text. All ids lie below `count`.
     func specialIds(_ json: JSON, count: Int) throws(FormatError) -> (before: [Int], after: [Int]) {
+        let around = try processorIds(json, count: count)
+        guard around.before.count + around.after.count <= TokenizerLimits.specialCount else {
+            throw invalid("post_processor", "puts more than \(TokenizerLimits.specialCount) tokens around a text")
+        }
+        return around
+    }
+
+    private func processorIds(_ json: JSON, count: Int) throws(FormatError) -> (before: [Int], after: [Int]) {
         if json.isNull { return ([], []) }
         func checked(_ id: JSON?) throws(FormatError) -> Int {
             guard let id = id?.integer, id >= 0, id < count else {
@@ -136,8 +151,9 @@ extension TokenizerDocument {
                     continue
                 }
                 guard let name = element["SpecialToken"]?["id"]?.byteString,
-                    let token = json["special_tokens"]?.object?[name], let ids = token["ids"]?.array
-                else { throw invalid("post_processor", "names a special token that it does not define") }
+                    let token = json["special_tokens"]?.object?[name], let ids = token["ids"]?.array,
+                    ids.count + template.count <= TokenizerLimits.specialCount
+                else { throw invalid("post_processor", "names a special token that it does not define, or too many") }
                 for id in ids {
                     if textCount == 0 {
                         around.before.append(try checked(id))
@@ -151,7 +167,7 @@ extension TokenizerDocument {
             }
             return around
         case "Sequence":
-            guard let list = json["processors"]?.array else {
+            guard let list = json["processors"]?.array, list.count <= TokenizerLimits.stepCount else {
                 throw invalid("post_processor", "Sequence has no processors")
             }
             var around: (before: [Int], after: [Int]) = ([], [])

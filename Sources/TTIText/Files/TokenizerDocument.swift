@@ -27,6 +27,8 @@ struct TokenizerDocument {
         let kind = try modelKind(modelJSON)
         let normalizer = try normalizer(json["normalizer"] ?? .null)
         let preTokenizer = try preTokenizer(json["pre_tokenizer"] ?? .null)
+        try checkCost("normalizer", steps: normalizer?.stepCount ?? 0, growth: normalizer?.growth ?? 1)
+        try checkCost("pre_tokenizer", steps: preTokenizer?.stepCount ?? 0, growth: preTokenizer?.growth ?? 1)
         let model: any SubwordModel =
             kind == "BPE"
             ? try bytePairModel(modelJSON, added + configuration.addedTokens) : try unigramModel(modelJSON, added)
@@ -49,6 +51,16 @@ struct TokenizerDocument {
             endOfTextId: end ?? around.after.last,
             maximumLength: configuration.maximumLength
                 ?? json["truncation"]?["max_length"]?.integer.flatMap { $0 > 0 ? $0 : nil })
+    }
+
+    /// A prompt is bounded, and so has to be what a file makes of it.
+    private func checkCost(_ step: String, steps: Int, growth: Int) throws(FormatError) {
+        guard steps <= TokenizerLimits.stepCount else {
+            throw invalid(step, "has \(steps) steps; \(TokenizerLimits.stepCount) are allowed")
+        }
+        guard growth <= TokenizerLimits.growth else {
+            throw invalid(step, "could make a text more than \(TokenizerLimits.growth) times longer")
+        }
     }
 
     private func addedTokens() throws(FormatError) -> [AddedTokens.Token] {

@@ -18,6 +18,29 @@ indirect enum Normalizer: Sendable {
     case charsmap(PrecompiledCharsmap)
     case sequence([Normalizer])
 
+    /// How often the text is gone over.
+    var stepCount: Int {
+        guard case .sequence(let steps) = self else { return 1 }
+        return steps.reduce(0) { $0 + $1.stepCount }
+    }
+
+    /// How many times longer a text can become; what `prepend` adds is not counted.
+    var growth: Int {
+        switch self {
+        case .form(.nfkc), .form(.nfkd): 18
+        case .form: 4
+        case .lowercase: 2
+        case .collapseSpaces(let replacement): max(1, replacement.count)
+        case .collapseBlanks(let minimum, let replacement): max(1, (replacement.count + minimum - 1) / minimum)
+        case .replace(let pattern, let replacement):
+            max(1, (replacement.count + pattern.count - 1) / max(1, pattern.count))
+        case .strip, .prepend, .dropMarks, .translationCleaning: 1
+        case .charsmap(let charsmap): charsmap.growth
+        // Saturates, so that no file makes it overflow.
+        case .sequence(let steps): steps.reduce(1) { min(1 << 30, $0 * min(1 << 30, $1.growth)) }
+        }
+    }
+
     func normalize(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         var losesStart = false
         return normalize(text, &losesStart)

@@ -27,6 +27,21 @@ indirect enum PreTokenizer: Sendable {
         var offset: Int
     }
 
+    /// How often the text is gone over.
+    var stepCount: Int {
+        guard case .sequence(let steps) = self else { return 1 }
+        return steps.reduce(0) { $0 + $1.stepCount }
+    }
+
+    /// How many times more characters a text can have afterwards.
+    var growth: Int {
+        switch self {
+        case .byteLevel: 4
+        case .split, .metaspace: 1
+        case .sequence(let steps): steps.reduce(1) { min(1 << 30, $0 * min(1 << 30, $1.growth)) }
+        }
+    }
+
     func cut(_ piece: Piece) -> [Piece] {
         switch self {
         case .byteLevel(let addsPrefixSpace, let cuts):

@@ -8,6 +8,8 @@ internal import TTIFormats
 struct PrecompiledCharsmap: Sendable {
     private let units: [UInt32]
     private let replacements: [UInt8]
+    /// The length of the longest replacement in bytes: no text becomes longer than that many times itself.
+    let growth: Int
 
     /// Throws `tokenizer.charsmap` when sizes or links do not hold.
     init(_ blob: ArraySlice<UInt8>, file: String) throws(FormatError) {
@@ -29,6 +31,10 @@ struct PrecompiledCharsmap: Sendable {
         }
         guard replacements.isEmpty || replacements.last == 0 else {
             throw invalid("has a last replacement without an end")
+        }
+        growth = max(1, replacements.split(separator: 0).map(\.count).max() ?? 1)
+        guard growth <= TokenizerLimits.replacementLength else {
+            throw invalid("has a replacement of \(growth) bytes; \(TokenizerLimits.replacementLength) are allowed")
         }
         guard linksHold() else { throw invalid("has a trie whose links or values lead outside of it") }
     }
