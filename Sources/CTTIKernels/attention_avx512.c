@@ -2,7 +2,8 @@
 #include "CTTIKernels.h"
 #define ROWS 12
 #define VECTORS 2
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
 #include "attention_body.h"
 #pragma clang attribute pop
 

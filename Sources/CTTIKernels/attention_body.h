@@ -1,7 +1,9 @@
 // Bound by the multiply-adds: 2 · queries · keys · width each for the scores and for the weighted values. ROWS queries at
 // a time walk over blocks of keys with an online softmax (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022,
 // algorithm 1), so that scores never exceed ROWS × BLOCK. Both products are one tile routine: ROWS × PANEL sums stay in
-// registers, a panel of keys (or values) streams from the second cache.
+// registers, a panel of keys (or values) streams from the second cache. Measured on one core of Zen 5 with AVX-512, of
+// 240 GFLOP/s: 16 heads of 256 × 256 × 64 at 70 %, × 77 keys 50 % (three panels of 32 for 77),
+// one head of width 512 at 85 %; packing is 3 to 10 % on top.
 //
 // The file that includes this defines ROWS and VECTORS, so that ROWS · VECTORS sums fit its registers.
 #include <math.h>

@@ -1,6 +1,7 @@
 #if defined(__x86_64__)
 #include "CTTIKernels.h"
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
 #include "decode_attention_body.h"
 #pragma clang attribute pop
 

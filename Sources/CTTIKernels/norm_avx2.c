@@ -4,5 +4,7 @@
 #include "norm_body.h"
 #pragma clang attribute pop
 
-const ctti_norm_kernels ctti_norm_avx2 = {norm_rows, channel_moments, channel_squares, combine_moments, sum_chunks, channel_affine};
+const ctti_norm_kernels ctti_norm_avx2 = {
+    norm_rows, channel_moments, channel_squares, combine_moments, sum_chunks, channel_affine,
+};
 #endif

@@ -1,8 +1,11 @@
 #if defined(__x86_64__)
 #include "CTTIKernels.h"
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
 #include "norm_body.h"
 #pragma clang attribute pop
 
-const ctti_norm_kernels ctti_norm_avx512 = {norm_rows, channel_moments, channel_squares, combine_moments, sum_chunks, channel_affine};
+const ctti_norm_kernels ctti_norm_avx512 = {
+    norm_rows, channel_moments, channel_squares, combine_moments, sum_chunks, channel_affine,
+};
 #endif

@@ -1,5 +1,7 @@
 // Bound by memory when the activations are larger than the cache: a row is read from memory once (its second and third
-// pass find it in L1) and written once. Rows of a chunk, then channels in vectors.
+// pass find it in L1) and written once; an image is read twice, once for its moments and once for the result. Rows of a
+// chunk, then channels in vectors. Measured on one core of Zen 5 with AVX-512: rows of 1024 from cache at 56 GB/s, moments
+// at 80 %, channel_affine with SiLU at 85 % of the memory's read bandwidth.
 #include "vector_math.h"
 
 // Σ x and Σ (x - centre)² over a row: four chains of sixteen lanes, then a tree.

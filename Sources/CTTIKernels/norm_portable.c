@@ -1,7 +1,9 @@
 #include "CTTIKernels.h"
 #include "norm_body.h"
 
-const ctti_norm_kernels ctti_norm_portable = {norm_rows, channel_moments, channel_squares, combine_moments, sum_chunks, channel_affine};
+const ctti_norm_kernels ctti_norm_portable = {
+    norm_rows, channel_moments, channel_squares, combine_moments, sum_chunks, channel_affine,
+};
 
 #if !defined(__x86_64__)
 const ctti_norm_kernels ctti_norm_avx2 = {0}, ctti_norm_avx512 = {0};

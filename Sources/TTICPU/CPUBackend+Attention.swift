@@ -207,6 +207,15 @@ extension CPUBackend {
                             unsafe kernels.pointee.chunk(&work)
                         }
                     } else {
+                        let size = unsafe work.is_bf16 ? 2 : 4
+                        if part + 1 < chunksEach {
+                            unsafe work.next_keys = work.keys + (first + chunk) * work.stride * size
+                            unsafe work.next_values = work.values + (first + chunk) * work.value_stride * size
+                        } else if row + 1 < rows {
+                            var next = unsafe ctti_decode_chunk()
+                            unsafe describe(row + 1, &next)
+                            unsafe (work.next_keys, work.next_values) = (next.keys, next.values)
+                        }
                         unsafe kernels.pointee.chunk(&work)
                     }
                 }

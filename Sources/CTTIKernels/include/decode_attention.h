@@ -18,6 +18,7 @@ typedef struct {
     size_t value_stride;
     const int32_t *places;  // which keys, or null for first ..< first + count
     size_t first, count;
+    const void *next_keys, *next_values;  // what the next call reads first: asked for ahead; null when unknown
     float scale;
     const float *key_bias;    // by key, or null
     const float *score_bias;  // by key, or null
