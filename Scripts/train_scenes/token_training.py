@@ -25,14 +25,21 @@ def arguments(parser, batch, rate):
     parser.add_argument("--log-every", type=float, default=20)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--resume", help="a NAME.pt to go on from; the optimizer starts anew")
+    parser.add_argument("--hold", type=float, default=HOLD, help="share of the time at the full rate")
+    parser.add_argument("--graph", action="store_true", help="replay the step as a CUDA graph: it is bound by kernel launches")
     parser.add_argument("--smoke", type=int, default=0, help="so many steps on random tokens, and out: nothing is written")
     return parser.parse_args()
 
 
-def train(options, modules, loss_function, tokenizer, weight_decay):
-    """Trains `modules` (name -> module). `loss_function(ranks)` gives (plain, compiled) functions of (tokens, ids)."""
+def train(options, modules, prepare, loss_function, tokenizer, weight_decay):
+    """Trains `modules` (name -> module). `prepare(tokens, ids)` gives the arguments of `loss_function`."""
     ranks = Ranks(options.device)
     device = ranks.device
+    if options.resume:
+        state = torch.load(options.resume, map_location="cpu")
+        for name, module in modules.items():
+            module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state[name].items()})
     for module in modules.values():
         module.to(device).train()
     ranks.say({name: f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f}M" for name, module in modules.items()})
@@ -40,18 +47,29 @@ def train(options, modules, loss_function, tokenizer, weight_decay):
     ranks.broadcast([p.data for p in parameters])
     optimizer = torch.optim.AdamW(decay_groups(modules.values(), weight_decay), options.rate, betas=(0.9, 0.98), fused=ranks.cuda)
     average = Average(parameters)
-    plain_loss, fast_loss = loss_function(ranks)
+    compiled = ranks.compile(loss_function)
     batch = options.batch // ranks.world
+
+    def plain_loss(tokens, ids):
+        with ranks.autocast():
+            return loss_function(*prepare(tokens, ids))
+
+    def eager_gradients(*inputs):
+        optimizer.zero_grad(set_to_none=True)
+        with ranks.autocast():
+            loss = compiled(*inputs)
+        loss.backward()
+        return loss
+
+    gradients = eager_gradients
 
     def training_step(tokens, ids, rate):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = fast_loss(tokens, ids)
-        loss.backward()
+        loss = gradients(*prepare(tokens, ids))
         ranks.mean([p.grad for p in parameters if p.grad is not None])
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
         average.update()
         return loss
 
@@ -61,6 +79,16 @@ def train(options, modules, loss_function, tokenizer, weight_decay):
         training_step(*warmup, 0.0)
     ranks.synchronize()
     ranks.say("compiled")
+    if options.graph and ranks.cuda:
+        try:
+            gradients = recorded(eager_gradients, prepare(*warmup), optimizer)
+            for _ in range(3):
+                training_step(*warmup, 0.0)
+            ranks.synchronize()
+            ranks.say("recorded")
+        except RuntimeError as error:
+            gradients = eager_gradients
+            ranks.say("no graph:", error)
     if options.smoke:
         smoke(options.smoke, ranks, training_step, warmup, options.batch)
         return
@@ -98,11 +126,11 @@ def train(options, modules, loss_function, tokenizer, weight_decay):
         rows = torch.randint(held, len(scenes), (batch,), device=device)
         ids = scenes.captions[rows, torch.randint(0, shards.CAPTIONS, (batch,), device=device)]
         ids = torch.where(torch.rand(batch, 1, device=device) < NO_CAPTION, empty, ids)
-        loss = training_step(scenes.tokens[rows], ids, learning_rate(step, progress, options.rate, WARMUP, HOLD))
+        loss = training_step(scenes.tokens[rows], ids, learning_rate(step, progress, options.rate, WARMUP, options.hold))
         step += 1
         progress = clock.progress()
         if step % 20 == 0:
-            recent.append(loss.detach())
+            recent.append(loss.detach().clone())
         if ranks.rank == 0 and clock.elapsed - logged > options.log_every and recent:
             mean = torch.stack(recent).mean().item()
             speed = (step - logged_step) * options.batch / (clock.elapsed - logged)
@@ -118,6 +146,30 @@ def train(options, modules, loss_function, tokenizer, weight_decay):
         open(os.path.join(options.out, options.name + ".done"), "w").close()
     ranks.say(f"done: {step} steps, {step * options.batch} pictures, {clock.elapsed:.0f} s, validation", history[-1][-1] if history else None)
     ranks.close()
+
+
+def recorded(gradients, inputs, optimizer):
+    """`gradients` as one CUDA graph: it reads copies of its inputs and leaves the gradients where they were recorded."""
+    inputs = [t.clone() for t in inputs]
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            gradients(*inputs)
+    torch.cuda.current_stream().wait_stream(stream)
+    optimizer.zero_grad(set_to_none=True)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):         # NCCL's watchdog thread asks for events meanwhile
+        loss = gradients(*inputs)
+
+    def replay(*values):
+        for place, value in zip(inputs, values):
+            place.copy_(value)
+        graph.replay()
+        return loss
+
+    return replay
 
 
 def smoke(steps, ranks, training_step, warmup, batch):

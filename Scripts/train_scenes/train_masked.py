@@ -24,19 +24,13 @@ def main():
         entropy = F.cross_entropy(transformer(grid, hidden, pooled, conditions).float(), target, reduction="none")
         return (entropy * masked).sum() / masked.sum()
 
-    def loss_function(ranks):
-        def with_masks(function):
-            def loss(tokens, ids):
-                target = tokens.long().view(-1, vqgan.SIDE, vqgan.SIDE)
-                share = torch.cos(torch.rand(len(target), 1, 1, device=target.device) * math.pi / 2).clamp_min(1 / 256)
-                masked = torch.rand(target.shape, device=target.device) < share
-                grid = torch.where(masked, masked_model.MASK, target)
-                with ranks.autocast():
-                    return function(ids.long(), grid, target, masked.float())
-            return loss
-        return with_masks(masked_loss), with_masks(ranks.compile(masked_loss))
+    def prepare(tokens, ids):
+        target = tokens.long().view(-1, vqgan.SIDE, vqgan.SIDE)
+        share = torch.cos(torch.rand(len(target), 1, 1, device=target.device) * math.pi / 2).clamp_min(1 / 256)
+        masked = torch.rand(target.shape, device=target.device) < share
+        return ids.long(), torch.where(masked, masked_model.MASK, target), target, masked.float()
 
-    token_training.train(options, dict(transformer=transformer, text_encoder=text_encoder), loss_function, "clip", weight_decay=0.03)
+    token_training.train(options, dict(transformer=transformer, text_encoder=text_encoder), prepare, masked_loss, "clip", weight_decay=0.03)
 
 
 if __name__ == "__main__":

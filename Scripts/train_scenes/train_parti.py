@@ -17,15 +17,10 @@ def main():
     def next_token_loss(ids, tokens):
         return F.cross_entropy(model(ids, tokens).float().flatten(0, 1), tokens.flatten())
 
-    def loss_function(ranks):
-        def with_types(function):
-            def loss(tokens, ids):
-                with ranks.autocast():
-                    return function(ids.long(), tokens.long())
-            return loss
-        return with_types(next_token_loss), with_types(ranks.compile(next_token_loss))
+    def prepare(tokens, ids):
+        return ids.long(), tokens.long()
 
-    token_training.train(options, dict(model=model), loss_function, "unigram", weight_decay=0.05)
+    token_training.train(options, dict(model=model), prepare, next_token_loss, "unigram", weight_decay=0.05)
 
 
 if __name__ == "__main__":
