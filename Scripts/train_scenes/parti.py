@@ -138,7 +138,7 @@ class DecoderLayer(nn.Module):
         keys, values = self.self_attn.keys_values(y)
         cache[0][:, :, position], cache[1][:, :, position] = keys[:, :, 0], values[:, :, 0]
         seen = slice(0, position + 1)
-        row = None if mask is None else mask[position, seen]
+        row = None if mask is None else mask[position:position + 1, seen]
         x = x + self.self_attn.attend(y, cache[0][:, :, seen], cache[1][:, :, seen], row)
         x = x + self.encoder_attn.attend(self.encoder_attn_layer_norm(x), text_keys, text_values, text_mask)
         return x + self.feed_forward(x)
