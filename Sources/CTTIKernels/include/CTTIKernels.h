@@ -1,7 +1,7 @@
 // The CPU's kernels, in C: one file a kernel family and instruction set (`linear_portable.c`, `linear_avx512.c`).
 //
-// Each family has a header with a struct of function pointers and one function that gives the table for an instruction
-// set. Buffers are plain pointers; no intrinsics and no macros cross this border.
+// Each family has a header whose functions take the instruction set, or give the table of functions for one. Buffers are
+// plain pointers; no intrinsics and no macros cross this border.
 #pragma once
 
 #include "attention.h"
