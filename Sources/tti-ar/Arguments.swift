@@ -65,7 +65,9 @@ struct Arguments {
             throw usage("option", message)
         }
         let body = argument.dropFirst()
-        if let letter = body.first, let option = syntax.option(short: letter) {
+        // `-seed` is meant as `--seed`, not as `-s eed`.
+        let isLongName = body.count > 2 && syntax.option(named: body) != nil
+        if !isLongName, let letter = body.first, let option = syntax.option(short: letter) {
             var attached: String?
             if body.count > 1 {
                 let value = body.dropFirst()
