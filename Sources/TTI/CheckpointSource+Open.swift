@@ -20,11 +20,4 @@ extension CheckpointSource {
             try CheckpointFolder.find(name, variant: variant, searchFolders: shippedCheckpointFolders())
         }
     }
-
-    /// How the checkpoint makes images, by its index alone.
-    package func mode(variant: String? = nil) throws -> GenerationMode {
-        let folder = try folder(variant: variant)
-        let index = try translatingErrors { try folder.pipelineIndex() }
-        return index?.className == "PartiPipeline" ? .autoregressive : .parallel
-    }
 }

@@ -2,11 +2,59 @@ internal import TTICore
 internal import TTIFormats
 internal import TTIGeneration
 
+/// A checkpoint of which everything but the weights is read: enough to check requests and to count what they take.
+package final class CheckpointOutline {
+    private let engine: Engine
+    /// The last component of what was asked for.
+    package let name: String
+    package let mode: GenerationMode
+    /// How weights will be held.
+    package let precision: Precision
+
+    /// - Throws: `TTIError`: whatever is wrong with the checkpoint besides its weights.
+    package init(_ source: CheckpointSource, variant: String?, precision: Precision) throws(TTIError) {
+        engine = try translatingErrors {
+            let folder = try source.folder(variant: variant)
+            return try Engine(counting: PipelineCheckpoint(folder), precision: precision)
+        }
+        name = try translatingErrors { fileName(try source.name()) }
+        let kind = engine.checkpoint.kind
+        mode = kind == .masked ? .parallel : .autoregressive
+        self.precision = Engine.weightType(precision, kind) == .bfloat16 ? .bfloat16 : .float32
+    }
+
+    /// Pixels for each token, in each direction.
+    package var pixelsPerToken: Int { engine.pipeline.pixelsPerToken }
+
+    /// Fills in defaults and checks every value.
+    /// - Throws: `TTIError` of code usage.
+    package func resolve(_ request: GenerationRequest) throws(TTIError) -> ResolvedSettings {
+        try translatingErrors { resolved(try engine.batch(for: request).settings) }
+    }
+
+    private func resolved(_ settings: GenerationSettings) -> ResolvedSettings {
+        ResolvedSettings(
+            settings, mode, width: settings.gridWidth * pixelsPerToken, height: settings.gridHeight * pixelsPerToken)
+    }
+
+    /// What a request takes, in batches of so many images.
+    /// - Throws: `TTIError` of code usage.
+    package func plan(_ request: GenerationRequest, batch: Int?) throws(TTIError) -> RequestPlan {
+        try translatingErrors {
+            var work = try engine.batch(for: request)
+            let count = max(1, min(batch ?? Engine.automaticBatch, request.count))
+            work.items = Array(repeating: work.items[0], count: count)
+            let plan = try engine.plan(work)
+            return RequestPlan(
+                settings: resolved(work.settings), batch: count, truncatedTokens: work.items[0].prompt.truncatedCount,
+                weightBytes: engine.weightBytes, arenaBytes: plan.arenaBytes, flops: plan.flops,
+                flopsPerStep: plan.flopsPerStep, weightBytesPerStep: plan.weightBytesPerStep)
+        }
+    }
+}
+
 /// What a request takes, found without reading any weights.
 package struct RequestPlan: Sendable {
-    package let checkpointName: String
-    package let backend: String
-    package let precision: Precision
     package let settings: ResolvedSettings
     /// Images that are decoded together.
     package let batch: Int
@@ -18,38 +66,4 @@ package struct RequestPlan: Sendable {
     package let flops: (encode: Int, decode: Int, detokenize: Int)
     package let flopsPerStep: Int
     package let weightBytesPerStep: Int
-
-    /// - Parameter tokenGrid: the extents of the tokens to begin with, which give the image its size.
-    /// - Throws: `TTIError`: whatever is wrong with the checkpoint or the request.
-    package init(
-        _ request: GenerationRequest, tokenGrid: (height: Int, width: Int)?, batch: Int?, checkpoint source: CheckpointSource,
-        variant: String?, precision: Precision
-    ) throws {
-        let folder = try source.folder(variant: variant)
-        let checkpoint = try translatingErrors { try PipelineCheckpoint(folder) }
-        let engine = try Engine(counting: checkpoint, precision: precision)
-        let factor = engine.pipeline.pixelsPerToken
-        var request = request
-        if let tokenGrid {
-            request.height = request.height ?? tokenGrid.height * factor
-            request.width = request.width ?? tokenGrid.width * factor
-        }
-        var work = try engine.batch(for: request)
-        let count = max(1, min(batch ?? Engine.automaticBatch, request.count))
-        work.items = Array(repeating: work.items[0], count: count)
-        let plan = try engine.plan(work)
-        checkpointName = fileName(try source.name())
-        backend = "cpu"
-        let mode: GenerationMode = checkpoint.kind == .masked ? .parallel : .autoregressive
-        self.precision = Engine.weightType(precision, checkpoint.kind) == .bfloat16 ? .bfloat16 : .float32
-        settings = ResolvedSettings(
-            work.settings, mode, width: work.settings.gridWidth * factor, height: work.settings.gridHeight * factor)
-        self.batch = count
-        truncatedTokens = work.items[0].prompt.truncatedCount
-        weightBytes = engine.weightBytes
-        arenaBytes = plan.arenaBytes
-        flops = plan.flops
-        flopsPerStep = plan.flopsPerStep
-        weightBytesPerStep = plan.weightBytesPerStep
-    }
 }

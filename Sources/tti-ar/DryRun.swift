@@ -5,23 +5,16 @@ internal import TTIFormats
 struct DryRun {
     private let item: GenerateItem
     private let plan: RequestPlan
+    private let outline: CheckpointOutline
 
-    init(_ item: GenerateItem, device: ComputeDevice, precision: Precision) throws {
+    init(_ item: GenerateItem, precision: Precision) throws {
         self.item = item
         do {
             let inputs = try item.readInputs()
-            var request = item.plainRequest
-            request.source = inputs.source
-            request.initialTokens = inputs.tokens.first
-            plan = try RequestPlan(
-                request, tokenGrid: inputs.tokenGrid, batch: item.settings.batch, checkpoint: item.checkpoint.source,
-                variant: item.settings.variant, precision: precision)
-            if let mode = item.settings.mode, mode != plan.settings.mode {
-                throw TTIError(
-                    .usage, "usage.mode", "the checkpoint makes images by --mode \(plan.settings.mode.rawValue), not \(mode.rawValue)")
-            }
-            let policy = item.output.existing
-            for path in item.paths(mode: plan.settings.mode) { try AtomicFile.check(path, ifExists: policy) }
+            outline = try CheckpointOutline(item.checkpoint.source, variant: item.checkpoint.variant, precision: precision)
+            try item.check(with: outline, inputs)
+            let part = item.parts(0..<item.settings.request.count, inputs, pixelsPerToken: outline.pixelsPerToken)[0]
+            plan = try outline.plan(part.request, batch: item.settings.batch)
         } catch { throw item.located(TTIError(translating: error)) }
     }
 
@@ -33,8 +26,8 @@ struct DryRun {
         let settings = plan.settings
         return [
             "id": JSON(item.id), "prompt": JSON(item.prompt), "seed": JSON(item.seed), "count": JSON(item.settings.request.count),
-            "batch": JSON(plan.batch), "mode": JSON(settings.mode.rawValue), "checkpoint": JSON(plan.checkpointName),
-            "backend": JSON(plan.backend), "dtype": JSON(plan.precision.rawValue), "width": JSON(settings.width),
+            "batch": JSON(plan.batch), "mode": JSON(settings.mode.rawValue), "checkpoint": JSON(outline.name),
+            "backend": "cpu", "dtype": JSON(outline.precision.rawValue), "width": JSON(settings.width),
             "height": JSON(settings.height), "steps": JSON(settings.steps), "truncated_tokens": JSON(plan.truncatedTokens),
             "outputs": .list(item.paths(mode: settings.mode).map { JSON($0) }),
             "memory_bytes": [
@@ -54,7 +47,7 @@ struct DryRun {
         let unit = settings.mode == .parallel ? "steps" : "tokens"
         var rows = [
             ("prompt", quoted(item.prompt, limit: 70)),
-            ("checkpoint", "\(harmless(plan.checkpointName)), \(settings.mode.rawValue), \(plan.backend), \(plan.precision.rawValue)"),
+            ("checkpoint", "\(harmless(outline.name)), \(settings.mode.rawValue), cpu, \(outline.precision.rawValue)"),
             ("image", "\(settings.width)x\(settings.height), \(settings.steps) \(unit), guidance \(shortest(Double(settings.guidance)))"),
             ("images", "\(item.settings.request.count), \(plan.batch) at a time, seed \(item.seed)\(item.isSeedRandom ? " (random)" : "")"),
             ("memory", "weights \(byteText(plan.weightBytes)), work \(byteText(plan.arenaBytes))"),

@@ -16,7 +16,7 @@ enum GenerateCommand: Command {
         let precision = try merged.precision()
         let items = try items(options, merged)
         if options.isOn("dry-run") {
-            for item in items { try DryRun(item, device: device, precision: precision).print(asJSON: options.isOn("json")) }
+            for item in items { try DryRun(item, precision: precision).print(asJSON: options.isOn("json")) }
             return
         }
         var run = GenerateRun(

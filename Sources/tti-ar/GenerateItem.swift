@@ -106,4 +106,46 @@ struct GenerateItem {
         }
         return inputs
     }
+
+    /// Consecutive images: `first` is the index of the first one.
+    struct Part {
+        var request: GenerationRequest
+        let first: Int
+    }
+
+    /// The requests that make the images of a range.
+    func parts(_ range: Range<Int>, _ inputs: Inputs, pixelsPerToken: Int) -> [Part] {
+        var request = plainRequest
+        request.source = inputs.source
+        if let grid = inputs.tokenGrid {
+            request.height = request.height ?? grid.height * pixelsPerToken
+            request.width = request.width ?? grid.width * pixelsPerToken
+        }
+        // Tokens of its own for each image: a request for each.
+        let isSplit = inputs.tokens.count > 1
+        return stride(from: range.lowerBound, to: range.upperBound, by: isSplit ? 1 : max(1, range.count)).map { start in
+            var part = request
+            part.seed = seed &+ UInt64(start)
+            part.count = isSplit ? 1 : range.count
+            part.initialTokens = isSplit ? inputs.tokens[start] : inputs.tokens.first
+            return Part(request: part, first: start)
+        }
+    }
+
+    /// Throws when the checkpoint cannot make this, or the images could not be written after all the work.
+    func check(with outline: CheckpointOutline, _ inputs: Inputs) throws {
+        if let mode = settings.mode, mode != outline.mode {
+            throw TTIError(
+                .usage, "usage.mode",
+                "the checkpoint \(quoted(outline.name)) makes images by --mode \(outline.mode.rawValue), not \(mode.rawValue); leave "
+                    + "--mode out, or choose another checkpoint")
+        }
+        // One image stands for all, except that each may have tokens of its own.
+        let sample = inputs.tokens.count > 1 ? 0..<settings.request.count : 0..<1
+        for part in parts(sample, inputs, pixelsPerToken: outline.pixelsPerToken) { _ = try outline.resolve(part.request) }
+        var outputs = paths(mode: outline.mode)
+        if let tokens = savedTokensPath(mode: outline.mode) { outputs.append(tokens) }
+        for path in outputs { try AtomicFile.check(path, ifExists: output.existing) }
+        if let preview = settings.previewPath { try AtomicFile.check(preview, ifExists: .overwrite) }
+    }
 }

@@ -23,8 +23,7 @@ struct GenerateRun {
 
     mutating func start() throws {
         defer { progress.clear() }
-        try checkFiles()
-        try checkRequests()
+        try checkItems()
         for (index, item) in items.enumerated() {
             try Interrupts.check()
             do {
@@ -47,45 +46,17 @@ struct GenerateRun {
 
     // MARK: Before the work
 
-    /// Inputs can be read, outputs can be written.
-    private func checkFiles() throws {
-        for item in items {
-            do { _ = try item.readInputs() } catch { throw item.located(TTIError(translating: error)) }
-        }
-        for item in items where !item.output.isStandardOutput {
-            let mode = try mode(of: item)
-            var paths = item.paths(mode: mode)
-            if let tokens = item.savedTokensPath(mode: mode) { paths.append(tokens) }
-            let policy = item.output.existing
-            try translatingErrors {
-                for path in paths { try AtomicFile.check(path, ifExists: policy) }
-                if let preview = item.settings.previewPath { try AtomicFile.check(preview, ifExists: .overwrite) }
-            }
-        }
-    }
-
-    /// The mode of an item's checkpoint, from its index alone.
-    private func mode(of item: GenerateItem) throws -> GenerationMode {
-        let key = item.checkpoint
-        return try generators[key]?.mode ?? key.source.mode(variant: key.variant)
-    }
-
-    /// Loads the checkpoints and asks them about every item, so that nothing fails at the last prompt that could have
-    /// failed before the first.
-    private mutating func checkRequests() throws {
+    /// Asks everything that can be asked without weights about every item, so that nothing fails at the last prompt that
+    /// could have failed before the first: inputs can be read, the checkpoint can do it, outputs can be written.
+    private func checkItems() throws {
+        var outlines: [GenerateItem.CheckpointKey: CheckpointOutline] = [:]
         for item in items {
             do {
-                let generator = try generator(for: item)
-                if let mode = item.settings.mode, mode != generator.mode {
-                    throw TTIError(
-                        .usage, "usage.mode",
-                        "the checkpoint \(quoted(generator.checkpointName)) makes images by --mode \(generator.mode.rawValue), not "
-                            + "\(mode.rawValue); leave --mode out, or choose another checkpoint")
-                }
                 let inputs = try item.readInputs()
-                for request in try requests(item, inputs, generator, 0..<min(1, item.settings.request.count)) {
-                    _ = try generator.resolve(request.request)
-                }
+                let outline = try outlines[item.checkpoint]
+                    ?? CheckpointOutline(item.checkpoint.source, variant: item.checkpoint.variant, precision: precision)
+                outlines[item.checkpoint] = outline
+                try item.check(with: outline, inputs)
             } catch { throw item.located(TTIError(translating: error)) }
         }
     }
@@ -108,33 +79,6 @@ struct GenerateRun {
 
     // MARK: Work
 
-    /// Consecutive images of an item: `first` is the index of the first one.
-    private struct Part {
-        var request: GenerationRequest
-        let first: Int
-    }
-
-    /// The requests that make the images of a range.
-    private func requests(
-        _ item: GenerateItem, _ inputs: GenerateItem.Inputs, _ generator: ImageGenerator, _ range: Range<Int>
-    ) throws -> [Part] {
-        var request = item.plainRequest
-        request.source = inputs.source
-        if let grid = inputs.tokenGrid {
-            request.height = request.height ?? grid.height * generator.pixelsPerToken
-            request.width = request.width ?? grid.width * generator.pixelsPerToken
-        }
-        // Tokens of its own for each image: a request for each.
-        let isSplit = inputs.tokens.count > 1
-        return stride(from: range.lowerBound, to: range.upperBound, by: isSplit ? 1 : max(1, range.count)).map { start in
-            var part = request
-            part.seed = item.seed &+ UInt64(start)
-            part.count = isSplit ? 1 : range.count
-            part.initialTokens = isSplit ? inputs.tokens[start] : inputs.tokens.first
-            return Part(request: part, first: start)
-        }
-    }
-
     private mutating func make(_ item: GenerateItem) throws {
         let generator = try generator(for: item)
         let inputs = try item.readInputs()
@@ -146,7 +90,7 @@ struct GenerateRun {
         }
         var saved = SavedTokens()
         for range in missing {
-            for part in try requests(item, inputs, generator, range) {
+            for part in item.parts(range, inputs, pixelsPerToken: generator.pixelsPerToken) {
                 try make(part, of: item, generator, paths, &saved)
             }
         }
@@ -185,7 +129,7 @@ struct GenerateRun {
     }
 
     private mutating func make(
-        _ part: Part, of item: GenerateItem, _ generator: ImageGenerator, _ paths: [String], _ saved: inout SavedTokens
+        _ part: GenerateItem.Part, of item: GenerateItem, _ generator: ImageGenerator, _ paths: [String], _ saved: inout SavedTokens
     ) throws {
         var failure: TTIError?
         let total = item.settings.request.count
@@ -229,7 +173,7 @@ struct GenerateRun {
             "the prompt is too long for this checkpoint: its last \(tokens) tokens are cut, \(quoted(text, limit: 90))\(place)")
     }
 
-    private func stageName(_ part: Part, _ images: Range<Int>, _ total: Int, _ item: GenerateItem) -> String {
+    private func stageName(_ part: GenerateItem.Part, _ images: Range<Int>, _ total: Int, _ item: GenerateItem) -> String {
         let name = items.count > 1 ? "prompt \(harmless(item.id, limit: 20))" : "image"
         guard total > 1 else { return name }
         let first = part.first + images.lowerBound + 1
@@ -239,7 +183,7 @@ struct GenerateRun {
     }
 
     private mutating func write(
-        _ pictures: [RGBImage], _ part: Part, _ images: Range<Int>, _ item: GenerateItem, _ paths: [String]
+        _ pictures: [RGBImage], _ part: GenerateItem.Part, _ images: Range<Int>, _ item: GenerateItem, _ paths: [String]
     ) throws {
         for (picture, offset) in zip(pictures, images) {
             let index = part.first + offset
@@ -258,7 +202,7 @@ struct GenerateRun {
     // MARK: Results
 
     private mutating func finish(
-        _ image: GeneratedImage, _ part: Part, _ item: GenerateItem, _ generator: ImageGenerator, _ paths: [String]
+        _ image: GeneratedImage, _ part: GenerateItem.Part, _ item: GenerateItem, _ generator: ImageGenerator, _ paths: [String]
     ) throws(TTIError) {
         let index = part.first + image.index
         let metadata = metadata(item, generator, seed: image.seed, image.settings)
