@@ -7,7 +7,8 @@ extension CheckpointSource {
         case .named(let name): return name
         case .demo(let mode):
             guard let name = nameOfShippedCheckpoint(for: mode) else {
-                throw TTIError(.usage, "usage.mode", "no checkpoint for mode '\(mode.rawValue)' ships yet; give one with a name")
+                throw TTIError(
+                    .usage, "usage.mode", "no checkpoint for mode '\(mode.rawValue)' ships yet; give one with a name")
             }
             return name
         }

@@ -8,9 +8,11 @@ func detachThread(_ body: @escaping @Sendable () -> Void) {
     }
     var thread = pthread_t()
     let box = unsafe Unmanaged.passRetained(Box(body)).toOpaque()
-    let status = unsafe pthread_create(&thread, nil, { context in
-        if let context = unsafe context { unsafe Unmanaged<Box>.fromOpaque(context).takeRetainedValue().body() }
-        return nil
-    }, box)
+    let status = unsafe pthread_create(
+        &thread, nil,
+        { context in
+            if let context = unsafe context { unsafe Unmanaged<Box>.fromOpaque(context).takeRetainedValue().body() }
+            return nil
+        }, box)
     if status == 0 { pthread_detach(thread) } else { unsafe Unmanaged<Box>.fromOpaque(box).takeRetainedValue().body() }
 }

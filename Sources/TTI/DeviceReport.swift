@@ -64,7 +64,8 @@ package func hostMemory() -> (total: Int, free: Int) {
         if words[0] == "MemAvailable:" { free = kibibytes * 1024 }
     }
     if let text = try? textOfSystemFile("/sys/fs/cgroup/memory.max"), let limit = Int(text.prefix { $0 != "\n" }) {
-        let used = (try? textOfSystemFile("/sys/fs/cgroup/memory.current")).flatMap { Int($0.prefix { $0 != "\n" }) } ?? 0
+        let used =
+            (try? textOfSystemFile("/sys/fs/cgroup/memory.current")).flatMap { Int($0.prefix { $0 != "\n" }) } ?? 0
         total = min(total, limit)
         free = min(free, max(0, limit - used))
     }

@@ -32,7 +32,8 @@ extension Engine {
         let isMasked = checkpoint.kind == .masked
         func masked<T>(_ value: T?, _ option: String) throws -> T? {
             guard value == nil || isMasked else {
-                throw SettingsError("usage.mode", "\(option) belongs to masked decoding; this checkpoint decodes one token at a time")
+                throw SettingsError(
+                    "usage.mode", "\(option) belongs to masked decoding; this checkpoint decodes one token at a time")
             }
             return value
         }
@@ -83,7 +84,9 @@ extension Engine {
         let factor = pipeline.pixelsPerToken
         guard pixels >= factor, pixels <= 4096, pixels % factor == 0 else {
             throw SettingsError(
-                "usage.size", "\(option) \(pixels) cannot be made: this checkpoint makes multiples of \(factor) from \(factor) to 4096")
+                "usage.size",
+                "\(option) \(pixels) cannot be made: this checkpoint makes multiples of \(factor) from \(factor) to 4096"
+            )
         }
         return pixels / factor
     }
@@ -92,20 +95,25 @@ extension Engine {
     private func beginning(of request: GenerationRequest, _ settings: GenerationSettings) throws -> Beginning {
         if let tokens = request.initialTokens {
             guard request.source == nil else {
-                throw SettingsError("usage.source", "a picture and tokens to begin with were both given; give one of them")
+                throw SettingsError(
+                    "usage.source", "a picture and tokens to begin with were both given; give one of them")
             }
             return .tokens(tokens)
         }
         guard let source = request.source else { return .nothing }
         guard checkpoint.kind == .masked else {
             throw SettingsError(
-                "usage.source", "a picture to begin with needs masked decoding; this checkpoint decodes one token at a time")
+                "usage.source",
+                "a picture to begin with needs masked decoding; this checkpoint decodes one token at a time")
         }
-        let (width, height) = (settings.gridWidth * pipeline.pixelsPerToken, settings.gridHeight * pipeline.pixelsPerToken)
+        let (width, height) = (
+            settings.gridWidth * pipeline.pixelsPerToken, settings.gridHeight * pipeline.pixelsPerToken
+        )
         for (image, what) in [(source.image, "picture"), (source.mask ?? source.image, "mask")]
         where image.width != width || image.height != height {
             throw SettingsError(
-                "usage.source", "the \(what) is \(image.width)x\(image.height), and the image to make \(width)x\(height)")
+                "usage.source",
+                "the \(what) is \(image.width)x\(image.height), and the image to make \(width)x\(height)")
         }
         try require(source.strength, in: 0...1, "strength")
         let isOpen = source.mask.map {
@@ -146,7 +154,8 @@ extension Engine {
         _ value: T, in range: ClosedRange<T>, _ option: String, shown: String? = nil
     ) throws {
         guard range.contains(value) else {
-            throw SettingsError("usage.range", "\(option) is \(value), not \(shown ?? "\(range.lowerBound) to \(range.upperBound)")")
+            throw SettingsError(
+                "usage.range", "\(option) is \(value), not \(shown ?? "\(range.lowerBound) to \(range.upperBound)")")
         }
     }
 
@@ -184,7 +193,8 @@ extension Engine {
                     image: made.images[offset], index: index, seed: request.seed &+ UInt64(index),
                     tokens: made.tokens[offset],
                     tokenGrid: (batch.settings.gridHeight, batch.settings.gridWidth),
-                    truncatedTokens: prompt.truncatedCount, settings: ResolvedSettings(batch.settings, mode, width: width, height: height),
+                    truncatedTokens: prompt.truncatedCount,
+                    settings: ResolvedSettings(batch.settings, mode, width: width, height: height),
                     timings: timings)
                 results.append(image)
                 try send(.image(image))

@@ -153,7 +153,8 @@ extension RGBImage {
             bytes[index] = value.isFinite ? UInt8(min(max(value, 0), 1) * 255 + 0.5) : 0
         }
         guard allFinite else {
-            throw TTIError(.notANumber, "numerics.pixels", "the decoded picture has numbers that are not finite; try --dtype f32")
+            throw TTIError(
+                .notANumber, "numerics.pixels", "the decoded picture has numbers that are not finite; try --dtype f32")
         }
         self.init(width: width, height: height, pixels: bytes)
     }

@@ -43,8 +43,10 @@ package struct ImageMetadata: Sendable {
         add("seed", JSON(seed))
         add("steps", JSON(settings.steps))
         add("guidance", JSON(settings.guidance))
-        add("temperature", settings.temperature.count == 1
-            ? JSON(settings.temperature[0]) : .list(settings.temperature.map { JSON($0) }))
+        add(
+            "temperature",
+            settings.temperature.count == 1
+                ? JSON(settings.temperature[0]) : .list(settings.temperature.map { JSON($0) }))
         add("top_k", JSON(settings.topK))
         add("top_p", JSON(settings.topP))
         if settings.mode == .parallel {
@@ -69,7 +71,8 @@ package struct ImageMetadata: Sendable {
     /// Names of shipped checkpoints and of repositories stay; of a path on this machine only its last component does.
     static func publicName(_ checkpoint: String) -> String {
         let parts = checkpoint.split(separator: "/", omittingEmptySubsequences: true)
-        let isRepository = parts.count == 2 && !checkpoint.hasPrefix("/") && !checkpoint.hasPrefix(".")
+        let isRepository =
+            parts.count == 2 && !checkpoint.hasPrefix("/") && !checkpoint.hasPrefix(".")
             && FileStatus(path: checkpoint) == nil
         return isRepository ? checkpoint : parts.last.map(String.init) ?? checkpoint
     }

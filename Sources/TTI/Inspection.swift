@@ -94,7 +94,8 @@ package struct Inspection: Sendable {
 
     private static func className(_ configuration: Configuration) -> String {
         let json = configuration.json
-        return json["_class_name"]?.string ?? json["architectures"]?.array?.first?.string ?? json["model_type"]?.string ?? "?"
+        return json["_class_name"]?.string ?? json["architectures"]?.array?.first?.string ?? json["model_type"]?.string
+            ?? "?"
     }
 }
 
@@ -142,10 +143,11 @@ extension Inspection.Component {
         }
         unread = weights.unread
         if let first = unread.first {
-            problems.append(TTIError(
-                .invalidCheckpoint, "model.unread",
-                "\(unread.count) tensors belong to no part of the network, the first is \(quoted(first)): \(quoted(name)); check that "
-                    + "the configuration belongs to these weights"))
+            problems.append(
+                TTIError(
+                    .invalidCheckpoint, "model.unread",
+                    "\(unread.count) tensors belong to no part of the network, the first is \(quoted(first)): \(quoted(name)); check that "
+                        + "the configuration belongs to these weights"))
         }
     }
 
@@ -153,13 +155,17 @@ extension Inspection.Component {
     fileprivate mutating func verify(_ files: TensorFiles) throws {
         var constantCount = 0
         for name in files.names {
-            guard let tensor = try files.tensor(name), tensor.dtype.isFloatingPoint, tensor.elementCount > 0 else { continue }
+            guard let tensor = try files.tensor(name), tensor.dtype.isFloatingPoint, tensor.elementCount > 0 else {
+                continue
+            }
             let values = tensor.floats()
             let badCount = values.count { !$0.isFinite }
             if badCount > 0 {
-                problems.append(TTIError(
-                    .invalidCheckpoint, "model.not-finite",
-                    "\(badCount) numbers of the tensor \(quoted(name)) are not finite: \(quoted(files.fileName(of: name)))"))
+                problems.append(
+                    TTIError(
+                        .invalidCheckpoint, "model.not-finite",
+                        "\(badCount) numbers of the tensor \(quoted(name)) are not finite: \(quoted(files.fileName(of: name)))"
+                    ))
             }
             if values.count > 1, tensor.shape.rank > 1, values.allSatisfy({ $0 == values[0] }) { constantCount += 1 }
         }

@@ -31,10 +31,11 @@ package struct PromptTokenizer: Sendable {
                 return (tokenizer, tokenizer.maximumLength)
             }
             let checkpoint = try PipelineCheckpoint(folder)
-            let limit = switch checkpoint.networks {
-            case .masked(let text, _, _): text.maximumLength
-            case .autoregressive(let configuration): configuration.maximumTextLength
-            }
+            let limit =
+                switch checkpoint.networks {
+                case .masked(let text, _, _): text.maximumLength
+                case .autoregressive(let configuration): configuration.maximumTextLength
+                }
             return (checkpoint.tokenizer, min(limit, checkpoint.tokenizer.maximumLength ?? limit))
         }
     }

@@ -29,7 +29,9 @@ package func findShippedCheckpoint(named name: String) -> String? {
 package func shippedCheckpointNames() -> [String] {
     var names: Set<String> = []
     for folder in shippedCheckpointFolders() {
-        for name in folderContents(folder) where isFile(folder + "/" + name + "/model_index.json") { names.insert(name) }
+        for name in folderContents(folder) where isFile(folder + "/" + name + "/model_index.json") {
+            names.insert(name)
+        }
     }
     return names.sorted()
 }

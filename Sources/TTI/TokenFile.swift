@@ -16,7 +16,8 @@ package enum TokenFile {
             let file: SafetensorsFile
             do throws(FormatError) { file = try SafetensorsFile(path: path) } catch { throw error.inInputFile }
             func fault(_ what: String) -> TTIError {
-                TTIError(.invalidInput, "input.tokens", "\(what): \(quoted(path)); it needs codes [images, height, width]")
+                TTIError(
+                    .invalidInput, "input.tokens", "\(what): \(quoted(path)); it needs codes [images, height, width]")
             }
             let found = file.entries.map { harmless($0.name, limit: 40) }.prefix(5).joined(separator: ", ")
             guard let codes = try file.tensor("codes") else {

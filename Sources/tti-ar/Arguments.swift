@@ -45,7 +45,8 @@ struct Arguments {
         if operands.count > syntax.operandCount.upperBound {
             let extra = quoted(operands[syntax.operandCount.upperBound], limit: 60)
             throw usage(
-                "argument", "what is \(extra) for? 'tti-ar \(syntax.name)' takes \(syntax.operandsText); put quotes around "
+                "argument",
+                "what is \(extra) for? 'tti-ar \(syntax.name)' takes \(syntax.operandsText); put quotes around "
                     + "text with spaces")
         }
     }
@@ -60,8 +61,11 @@ struct Arguments {
             if let option = syntax.option(named: name) { return (option, "--" + name, attached) }
             var message = "'tti-ar \(syntax.name)' has no option \(quoted("--" + name, limit: 60))"
             let names = syntax.options.flatMap { [$0.name] + $0.aliases }
-            if let nearest = nearestName(to: String(name), among: names) { message += "; did you mean --\(nearest)?" }
-            else { message += "; 'tti-ar \(syntax.name) --help' lists them" }
+            if let nearest = nearestName(to: String(name), among: names) {
+                message += "; did you mean --\(nearest)?"
+            } else {
+                message += "; 'tti-ar \(syntax.name) --help' lists them"
+            }
             throw usage("option", message)
         }
         let body = argument.dropFirst()
@@ -76,7 +80,9 @@ struct Arguments {
             return (option, "-\(letter)", attached)
         }
         var message = "'tti-ar \(syntax.name)' has no option \(quoted(argument, limit: 60))"
-        let nearest = syntax.option(named: body) ?? nearestName(to: String(body), among: syntax.options.map(\.name))
+        let nearest =
+            syntax.option(named: body)
+            ?? nearestName(to: String(body), among: syntax.options.map(\.name))
             .flatMap { syntax.option(named: $0) }
         if let nearest { message += "; did you mean --\(nearest.name)?" }
         message += "; a text that begins with a dash goes after '--'"

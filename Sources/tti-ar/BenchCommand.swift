@@ -5,7 +5,8 @@ internal import TTIFormats
 enum BenchCommand: Command {
     static let syntax = CommandSyntax(
         name: "bench", operands: "decode|step|prefill|detokenize", operandCount: 1...1,
-        summary: "Speed of a published shape with random weights, or of a checkpoint, beside the ceilings measured in the same process.",
+        summary:
+            "Speed of a published shape with random weights, or of a checkpoint, beside the ceilings measured in the same process.",
         options: [
             Option(
                 "--preset", "NAME",
@@ -33,7 +34,10 @@ enum BenchCommand: Command {
         }
         guard let what = Benchmark.What(rawValue: name) else {
             let nearest = nearestName(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
-            throw usage("argument", "there is nothing to measure called \(quoted(name, limit: 60)), but \(names.joined(separator: ", "))\(nearest)")
+            throw usage(
+                "argument",
+                "there is nothing to measure called \(quoted(name, limit: 60)), but \(names.joined(separator: ", "))\(nearest)"
+            )
         }
         var benchmark = Benchmark(what)
         benchmark.preset = values["preset"]
@@ -69,7 +73,8 @@ enum BenchCommand: Command {
             "median_ms": JSON(seconds * 1000), "best_ms": JSON(outcome.seconds.best * 1000),
             "p10_ms": JSON(outcome.seconds.p10 * 1000), "p90_ms": JSON(outcome.seconds.p90 * 1000),
             "tokens_per_s": JSON(rates.tokens), "bytes": JSON(outcome.bytes), "flops": JSON(outcome.flops),
-            "gb_s": JSON(rates.gigabytes), "tflop_s": JSON(rates.teraFLOPs), "bandwidth_share": JSON(rates.bandwidthShare),
+            "gb_s": JSON(rates.gigabytes), "tflop_s": JSON(rates.teraFLOPs),
+            "bandwidth_share": JSON(rates.bandwidthShare),
             "matrix_share": JSON(rates.matrixShare),
             "ceilings": [
                 "read_gb_s": JSON(outcome.ceilings.readGBs), "copy_gb_s": JSON(outcome.ceilings.copyGBs),
@@ -78,9 +83,12 @@ enum BenchCommand: Command {
             "peak_memory_bytes": JSON(outcome.peakMemory),
         ]
         if outcome.what == .decode, var object = json.object {
-            object.set("positions", .list(outcome.positions.map {
-                ["position": JSON($0.position), "median_ms": JSON($0.median * 1000)]
-            }))
+            object.set(
+                "positions",
+                .list(
+                    outcome.positions.map {
+                        ["position": JSON($0.position), "median_ms": JSON($0.median * 1000)]
+                    }))
             json = .members(object)
         }
         return json

@@ -15,18 +15,23 @@ enum BackendChoice: Equatable {
 /// Options that more than one command has.
 enum CommonOptions {
     static let help = Option("-h, --help", nil, "Print this and end.")
-    static let json = Option("--json", nil, "One JSON object on standard output, one per line where there are several results.")
+    static let json = Option(
+        "--json", nil, "One JSON object on standard output, one per line where there are several results.")
     static let quiet = Option("-q, --quiet", nil, "No progress on standard error.")
     static let backend = Option(
-        "--backend", "auto|cpu|cuda|cuda:N", "Where the work is done. auto: a usable GPU, else the CPU; this build has the CPU.")
+        "--backend", "auto|cpu|cuda|cuda:N",
+        "Where the work is done. auto: a usable GPU, else the CPU; this build has the CPU.")
     static let dtype = Option(
         "--dtype", "auto|f32|bf16|int8",
-        "How weights are held and multiplied. auto: bf16 for autoregressive decoding, f32 for the rest; int8 is not there yet.")
+        "How weights are held and multiplied. auto: bf16 for autoregressive decoding, f32 for the rest; int8 is not there yet."
+    )
     static let threads = Option("-t, --threads", "N", "CPU threads (the cores that this process may use).")
     static let checkpoint = Option(
         "-m, --checkpoint, --model", "DIR|NAME",
-        "A folder in Hugging Face or diffusers layout, the name of a checkpoint that ships, or org/name in the local Hugging Face cache.")
-    static let variant = Option("--variant", "fp16", "Take this variant of weight files where a folder has several (the plain one).")
+        "A folder in Hugging Face or diffusers layout, the name of a checkpoint that ships, or org/name in the local Hugging Face cache."
+    )
+    static let variant = Option(
+        "--variant", "fp16", "Take this variant of weight files where a folder has several (the plain one).")
 }
 
 extension OptionValues {

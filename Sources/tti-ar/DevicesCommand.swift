@@ -29,18 +29,22 @@ enum DevicesCommand: Command {
                 "unavailable": [["backend": "cuda", "reason": JSON(absent)]],
             ])
         }
-        try Output.write(Array(table([
-            (
-                cpu.backend,
-                "\(cpu.name), \(cpu.threads) thread\(cpu.threads == 1 ? "" : "s"), \(cpu.instructionSet), memory "
-                    + "\(byteText(cpu.memory.total)) (\(byteText(cpu.memory.free)) free)"
-            ),
-            (
-                "",
-                "reads \(decimals(cpu.ceilings.readGBs, 1)) GB/s, copies \(decimals(cpu.ceilings.copyGBs, 1)) GB/s, "
-                    + "\(decimals(cpu.ceilings.teraFLOPs * 1000, 0)) GFLOP/s in float32 (measured now)"
-            ),
-            ("cuda", absent),
-        ], indent: 0).utf8))
+        try Output.write(
+            Array(
+                table(
+                    [
+                        (
+                            cpu.backend,
+                            "\(cpu.name), \(cpu.threads) thread\(cpu.threads == 1 ? "" : "s"), \(cpu.instructionSet), memory "
+                                + "\(byteText(cpu.memory.total)) (\(byteText(cpu.memory.free)) free)"
+                        ),
+                        (
+                            "",
+                            "reads \(decimals(cpu.ceilings.readGBs, 1)) GB/s, copies \(decimals(cpu.ceilings.copyGBs, 1)) GB/s, "
+                                + "\(decimals(cpu.ceilings.teraFLOPs * 1000, 0)) GFLOP/s in float32 (measured now)"
+                        ),
+                        ("cuda", absent),
+                    ], indent: 0
+                ).utf8))
     }
 }

@@ -11,7 +11,8 @@ struct DryRun {
         self.item = item
         do {
             let inputs = try item.readInputs()
-            outline = try CheckpointOutline(item.checkpoint.source, variant: item.checkpoint.variant, precision: precision)
+            outline = try CheckpointOutline(
+                item.checkpoint.source, variant: item.checkpoint.variant, precision: precision)
             try item.check(with: outline, inputs)
             let part = item.parts(0..<item.settings.request.count, inputs, pixelsPerToken: outline.pixelsPerToken)[0]
             plan = try outline.plan(part.request, batch: item.settings.batch)
@@ -25,13 +26,16 @@ struct DryRun {
     private var json: JSON {
         let settings = plan.settings
         return [
-            "id": JSON(item.id), "prompt": JSON(item.prompt), "seed": JSON(item.seed), "count": JSON(item.settings.request.count),
+            "id": JSON(item.id), "prompt": JSON(item.prompt), "seed": JSON(item.seed),
+            "count": JSON(item.settings.request.count),
             "batch": JSON(plan.batch), "mode": JSON(settings.mode.rawValue), "checkpoint": JSON(outline.name),
             "backend": "cpu", "dtype": JSON(outline.precision.rawValue), "width": JSON(settings.width),
-            "height": JSON(settings.height), "steps": JSON(settings.steps), "truncated_tokens": JSON(plan.truncatedTokens),
+            "height": JSON(settings.height), "steps": JSON(settings.steps),
+            "truncated_tokens": JSON(plan.truncatedTokens),
             "outputs": .list(item.paths(mode: settings.mode).map { JSON($0) }),
             "memory_bytes": [
-                "weights": JSON(plan.weightBytes), "work": JSON(plan.arenaBytes), "total": JSON(plan.weightBytes + plan.arenaBytes),
+                "weights": JSON(plan.weightBytes), "work": JSON(plan.arenaBytes),
+                "total": JSON(plan.weightBytes + plan.arenaBytes),
             ],
             "flops": [
                 "encode": JSON(plan.flops.encode), "decode": JSON(plan.flops.decode),
@@ -48,8 +52,14 @@ struct DryRun {
         var rows = [
             ("prompt", quoted(item.prompt, limit: 70)),
             ("checkpoint", "\(harmless(outline.name)), \(settings.mode.rawValue), cpu, \(outline.precision.rawValue)"),
-            ("image", "\(settings.width)x\(settings.height), \(settings.steps) \(unit), guidance \(shortest(Double(settings.guidance)))"),
-            ("images", "\(item.settings.request.count), \(plan.batch) at a time, seed \(item.seed)\(item.isSeedRandom ? " (random)" : "")"),
+            (
+                "image",
+                "\(settings.width)x\(settings.height), \(settings.steps) \(unit), guidance \(shortest(Double(settings.guidance)))"
+            ),
+            (
+                "images",
+                "\(item.settings.request.count), \(plan.batch) at a time, seed \(item.seed)\(item.isSeedRandom ? " (random)" : "")"
+            ),
             ("memory", "weights \(byteText(plan.weightBytes)), work \(byteText(plan.arenaBytes))"),
             ("text", "\(countText(plan.flops.encode)) FLOP"),
             (

@@ -29,7 +29,9 @@ enum GenerateCommand: Command {
     private static func withOperand(_ arguments: Arguments) throws(TTIError) -> OptionValues {
         var values = arguments.values
         guard let operand = arguments.operands.first else { return values }
-        if values["prompt"] != nil { throw usage("argument", "there are two prompts: \(quoted(operand, limit: 40)) and that of --prompt") }
+        if values["prompt"] != nil {
+            throw usage("argument", "there are two prompts: \(quoted(operand, limit: 40)) and that of --prompt")
+        }
         values["prompt"] = operand
         return values
     }
@@ -50,9 +52,13 @@ enum GenerateCommand: Command {
         let item = try GenerateItem(id: "1", place: nil, settings: settings, prompt: prompt, isOneOfMany: false)
         if item.output.isStandardOutput {
             if settings.request.count > 1 {
-                throw usage("output", "standard output takes one image, --count asks for \(settings.request.count); give -o a folder")
+                throw usage(
+                    "output",
+                    "standard output takes one image, --count asks for \(settings.request.count); give -o a folder")
             }
-            if options.isOn("json") { throw usage("output", "--json and the image of '-o -' cannot both be on standard output") }
+            if options.isOn("json") {
+                throw usage("output", "--json and the image of '-o -' cannot both be on standard output")
+            }
         }
         try checkNames([item])
         return [item]
@@ -88,7 +94,8 @@ enum GenerateCommand: Command {
             for path in paths + tokens {
                 if firstFromPath.updateValue(imageCount, forKey: path) != nil {
                     throw usage(
-                        "output", "several images would be written to \(quoted(path)); put {id}, {seed} or {index} into its name, "
+                        "output",
+                        "several images would be written to \(quoted(path)); put {id}, {seed} or {index} into its name, "
                             + "or give a folder")
                 }
             }

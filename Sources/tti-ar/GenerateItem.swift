@@ -36,7 +36,9 @@ struct GenerateItem {
         output = OutputName(settings, isOneOfMany: isOneOfMany)
         guard prompt.utf8.count <= PromptsFile.promptByteLimit,
             settings.request.negativePrompt.utf8.count <= PromptsFile.promptByteLimit
-        else { throw TTIError(.invalidInput, "input.prompt", "a prompt has over 1 MiB" + (place.map { ": " + $0 } ?? "")) }
+        else {
+            throw TTIError(.invalidInput, "input.prompt", "a prompt has over 1 MiB" + (place.map { ": " + $0 } ?? ""))
+        }
     }
 
     /// An error of this item, which says where the item stands when there are several.
@@ -123,7 +125,8 @@ struct GenerateItem {
         }
         // Tokens of its own for each image: a request for each.
         let isSplit = inputs.tokens.count > 1
-        return stride(from: range.lowerBound, to: range.upperBound, by: isSplit ? 1 : max(1, range.count)).map { start in
+        return stride(from: range.lowerBound, to: range.upperBound, by: isSplit ? 1 : max(1, range.count)).map {
+            start in
             var part = request
             part.seed = seed &+ UInt64(start)
             part.count = isSplit ? 1 : range.count
@@ -142,7 +145,9 @@ struct GenerateItem {
         }
         // One image stands for all, except that each may have tokens of its own.
         let sample = inputs.tokens.count > 1 ? 0..<settings.request.count : 0..<1
-        for part in parts(sample, inputs, pixelsPerToken: outline.pixelsPerToken) { _ = try outline.resolve(part.request) }
+        for part in parts(sample, inputs, pixelsPerToken: outline.pixelsPerToken) {
+            _ = try outline.resolve(part.request)
+        }
         var outputs = paths(mode: outline.mode)
         if let tokens = savedTokensPath(mode: outline.mode) { outputs.append(tokens) }
         for path in outputs { try AtomicFile.check(path, ifExists: output.existing) }

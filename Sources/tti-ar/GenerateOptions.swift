@@ -8,13 +8,17 @@ extension GenerateCommand {
         options: [
             Option(
                 "--mode", "parallel|ar|diffusion",
-                "Masked parallel decoding, autoregressive decoding, latent diffusion (what the checkpoint is; without a checkpoint, parallel)."),
+                "Masked parallel decoding, autoregressive decoding, latent diffusion (what the checkpoint is; without a checkpoint, parallel)."
+            ),
             CommonOptions.checkpoint,
-            Option("-p, --prompt", "TEXT", "What the image shows; the same as PROMPT. The empty text is one, - reads standard input."),
+            Option(
+                "-p, --prompt", "TEXT",
+                "What the image shows; the same as PROMPT. The empty text is one, - reads standard input."),
             Option("-n, --negative, --negative-prompt", "TEXT", "What the image should not show."),
             Option(
                 "--prompts", "FILE",
-                "Many prompts: one a line, or a JSON object a line with these options as keys, which win (- reads standard input)."),
+                "Many prompts: one a line, or a JSON object a line with these options as keys, which win (- reads standard input)."
+            ),
             Option("-s, --seed", "N", "0 to 2^64-1; -1 or nothing takes a random one, which is printed and stored."),
             Option("-N, --count", "N", "Images per prompt (1); image i has seed + i."),
             Option("--batch", "N", "Images decoded together (auto). Changes no image."),
@@ -27,15 +31,21 @@ extension GenerateCommand {
                 "Autoregressive: divides the logits, 0 takes the likeliest. Masked: noise on the confidences at the first step "
                     + "(and the last) (the checkpoint's)."),
             Option("--top-k", "N", "Only the N likeliest tokens; 0 is off (the checkpoint's)."),
-            Option("--top-p", "X", "Only the likeliest tokens whose probabilities sum to X; 1 is off (the checkpoint's)."),
-            Option("--schedule", "cosine|linear|square|arccos", "Masked: how many tokens stay masked as steps go by (cosine)."),
+            Option(
+                "--top-p", "X", "Only the likeliest tokens whose probabilities sum to X; 1 is off (the checkpoint's)."),
+            Option(
+                "--schedule", "cosine|linear|square|arccos",
+                "Masked: how many tokens stay masked as steps go by (cosine)."),
             Option("--order", "confidence|halton", "Masked: which places are revealed first (confidence)."),
-            Option("--guidance-ramp", "constant|linear|cosine", "Masked: how guidance grows over the steps (constant)."),
+            Option(
+                "--guidance-ramp", "constant|linear|cosine", "Masked: how guidance grows over the steps (constant)."),
             Option("--scheduler", "ddim|pndm|euler|euler-a|dpm++2m", "Latent diffusion only, which is not there yet."),
             Option("-W, --width", "N", "Pixels (the checkpoint's size)."),
             Option("-H, --height", "N", "Pixels (the checkpoint's size)."),
             Option("--rng", "philox|torch", "Random numbers; torch draws what a PyTorch CPU generator draws (philox)."),
-            Option("--init-tokens", "FILE", "Begin with these tokens: safetensors with codes [B,h,w], -1 for one to be made."),
+            Option(
+                "--init-tokens", "FILE",
+                "Begin with these tokens: safetensors with codes [B,h,w], -1 for one to be made."),
             Option("--init-latents", "FILE", "Latent diffusion only, which is not there yet."),
             Option("--save-tokens", "FILE", "Write the tokens of the images: safetensors with codes [B,h,w]."),
             Option("--save-latents", "FILE", "Latent diffusion only, which is not there yet."),
@@ -46,12 +56,14 @@ extension GenerateCommand {
             Option("--preview-path", "FILE", "Where (beside the output: NAME.preview.png)."),
             Option(
                 "-o, --output", "PATH",
-                "A file, a folder, a name with {seed} {index} {id} {mode}, or - for the PNG on standard output (tti-ar-{seed}.png)."),
+                "A file, a folder, a name with {seed} {index} {id} {mode}, or - for the PNG on standard output (tti-ar-{seed}.png)."
+            ),
             Option(
                 "--if-exists", "overwrite|suffix|skip|error",
                 "What to do about files that are there (overwrite; for the default name suffix)."),
             Option("--metadata", "full|params|none", "What the PNG carries: all, all but the texts, nothing (full)."),
-            Option("--from", "FILE", "Take every setting from a PNG or JSON that tti-ar wrote; options given here win."),
+            Option(
+                "--from", "FILE", "Take every setting from a PNG or JSON that tti-ar wrote; options given here win."),
             Option("--dry-run", nil, "Check everything and print the plan; loads no weights, makes nothing."),
             CommonOptions.variant, CommonOptions.backend, CommonOptions.dtype, CommonOptions.threads,
             CommonOptions.json, CommonOptions.quiet, CommonOptions.help,
@@ -104,7 +116,9 @@ struct GenerateSettings {
         (request.temperature, request.finalTemperature) = try values.temperatures()
         request.topK = try values.integer("top-k", in: 0...1_000_000)
         request.topP = try values.number("top-p", in: 0...1)
-        if request.topP == 0 { throw values.fault("top-p", values["top-p"] ?? "", "is out of range: over 0, at most 1") }
+        if request.topP == 0 {
+            throw values.fault("top-p", values["top-p"] ?? "", "is out of range: over 0, at most 1")
+        }
         request.schedule = try values.choice("schedule", MaskSchedule.self)
         request.order = try values.choice("order", RevealOrder.self)
         request.guidanceRamp = try values.choice("guidance-ramp", GuidanceRamp.self)
@@ -132,8 +146,12 @@ struct GenerateSettings {
         for name in ["scheduler", "init-latents", "save-latents"] where values[name] != nil {
             throw values.conflict("--\(name) belongs to latent diffusion, which is not there yet")
         }
-        if imagePath == nil, values["mask"] != nil { throw values.conflict("--mask needs --image, the picture to paint in") }
-        if imagePath == nil, strength != nil { throw values.conflict("--strength needs --image, the picture to begin with") }
+        if imagePath == nil, values["mask"] != nil {
+            throw values.conflict("--mask needs --image, the picture to paint in")
+        }
+        if imagePath == nil, strength != nil {
+            throw values.conflict("--strength needs --image, the picture to begin with")
+        }
         if imagePath != nil, initialTokensPath != nil {
             throw values.conflict("--image and --init-tokens both say what to begin with; give one of them")
         }
@@ -156,7 +174,9 @@ extension OptionValues {
             return (try number("temperature", in: 0...1000), nil)
         }
         let parts = text.split(separator: ",", omittingEmptySubsequences: false)
-        guard parts.count == 2 else { throw fault("temperature", text, "is not one number, or two with a comma between them") }
+        guard parts.count == 2 else {
+            throw fault("temperature", text, "is not one number, or two with a comma between them")
+        }
         var pair: [Float?] = []
         for part in parts {
             var one = OptionValues()

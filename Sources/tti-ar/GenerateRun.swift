@@ -39,9 +39,11 @@ struct GenerateRun {
             }
         }
         guard let first = failures.first else { return }
-        let code = failures.count == items.count && failures.allSatisfy({ $0.code == first.code }) ? first.code : .someFailed
+        let code =
+            failures.count == items.count && failures.allSatisfy({ $0.code == first.code }) ? first.code : .someFailed
         throw TTIError(
-            code, "generate.failed", "\(failures.count) of \(items.count) prompts failed, as said above; the others are done")
+            code, "generate.failed",
+            "\(failures.count) of \(items.count) prompts failed, as said above; the others are done")
     }
 
     // MARK: Before the work
@@ -53,7 +55,8 @@ struct GenerateRun {
         for item in items {
             do {
                 let inputs = try item.readInputs()
-                let outline = try outlines[item.checkpoint]
+                let outline =
+                    try outlines[item.checkpoint]
                     ?? CheckpointOutline(item.checkpoint.source, variant: item.checkpoint.variant, precision: precision)
                 outlines[item.checkpoint] = outline
                 try item.check(with: outline, inputs)
@@ -64,14 +67,17 @@ struct GenerateRun {
     private mutating func generator(for item: GenerateItem) throws -> ImageGenerator {
         let key = item.checkpoint
         if let generator = generators[key] { return generator }
-        let name = switch key.source {
-        case .named(let name): fileName(name)
-        case .demo(let mode): nameOfShippedCheckpoint(for: mode) ?? mode.rawValue
-        }
+        let name =
+            switch key.source {
+            case .named(let name): fileName(name)
+            case .demo(let mode): nameOfShippedCheckpoint(for: mode) ?? mode.rawValue
+            }
         progress.begin("loading \(harmless(name, limit: 60))")
         let generator = try ImageGenerator(
             checkpoint: key.source, device: device, precision: precision, variant: key.variant)
-        progress.end("loaded \(harmless(name, limit: 60)): \(generator.mode.rawValue), \(generator.backend), \(generator.precision.rawValue)")
+        progress.end(
+            "loaded \(harmless(name, limit: 60)): \(generator.mode.rawValue), \(generator.backend), \(generator.precision.rawValue)"
+        )
         // One checkpoint at a time is held, so that memory stays what one needs.
         generators = [key: generator]
         return generator
@@ -129,7 +135,8 @@ struct GenerateRun {
     }
 
     private mutating func make(
-        _ part: GenerateItem.Part, of item: GenerateItem, _ generator: ImageGenerator, _ paths: [String], _ saved: inout SavedTokens
+        _ part: GenerateItem.Part, of item: GenerateItem, _ generator: ImageGenerator, _ paths: [String],
+        _ saved: inout SavedTokens
     ) throws {
         var failure: TTIError?
         let total = item.settings.request.count
@@ -170,16 +177,20 @@ struct GenerateRun {
     private mutating func warnOfTruncation(_ tokens: Int, _ text: String, _ item: GenerateItem) {
         let place = item.place.map { ": " + $0 } ?? ""
         progress.warning(
-            "the prompt is too long for this checkpoint: its last \(tokens) tokens are cut, \(quoted(text, limit: 90))\(place)")
+            "the prompt is too long for this checkpoint: its last \(tokens) tokens are cut, \(quoted(text, limit: 90))\(place)"
+        )
     }
 
-    private func stageName(_ part: GenerateItem.Part, _ images: Range<Int>, _ total: Int, _ item: GenerateItem) -> String {
+    private func stageName(_ part: GenerateItem.Part, _ images: Range<Int>, _ total: Int, _ item: GenerateItem)
+        -> String
+    {
         let name = items.count > 1 ? "prompt \(harmless(item.id, limit: 20))" : "image"
         guard total > 1 else { return name }
         let first = part.first + images.lowerBound + 1
         let last = part.first + images.upperBound
         return items.count > 1
-            ? "\(name), \(first)-\(last) of \(total)" : first == last ? "image \(first) of \(total)" : "images \(first)-\(last) of \(total)"
+            ? "\(name), \(first)-\(last) of \(total)"
+            : first == last ? "image \(first) of \(total)" : "images \(first)-\(last) of \(total)"
     }
 
     private mutating func write(
@@ -202,14 +213,16 @@ struct GenerateRun {
     // MARK: Results
 
     private mutating func finish(
-        _ image: GeneratedImage, _ part: GenerateItem.Part, _ item: GenerateItem, _ generator: ImageGenerator, _ paths: [String]
+        _ image: GeneratedImage, _ part: GenerateItem.Part, _ item: GenerateItem, _ generator: ImageGenerator,
+        _ paths: [String]
     ) throws(TTIError) {
         let index = part.first + image.index
         let metadata = metadata(item, generator, seed: image.seed, image.settings)
         let texts = metadata.chunks(item.settings.metadata)
         let bytes = try image.image.pngBytes(texts: texts)
         let timings = image.timings
-        let summary = "seed \(image.seed): \(timings.steps) \(generator.mode == .parallel ? "steps" : "tokens"), text "
+        let summary =
+            "seed \(image.seed): \(timings.steps) \(generator.mode == .parallel ? "steps" : "tokens"), text "
             + "\(durationText(seconds: timings.encode)), decoding \(durationText(seconds: timings.decode)), pixels "
             + durationText(seconds: timings.detokenize)
         guard !item.output.isStandardOutput else {
@@ -217,21 +230,27 @@ struct GenerateRun {
             return try Output.write(bytes)
         }
         let policy = item.output.existing
-        let path = try translatingErrors { try AtomicFile.write(bytes, to: paths[index], ifExists: policy) } ?? paths[index]
+        let path =
+            try translatingErrors { try AtomicFile.write(bytes, to: paths[index], ifExists: policy) } ?? paths[index]
         progress.end("\(harmless(path)), \(summary)")
         guard isJSON else { return try Output.line(path) }
-        try Output.json(ImageReport(
-            path: path, id: item.id, index: index, prompt: item.prompt, metadata: metadata, settings: image.settings,
-            truncatedTokens: image.truncatedTokens, timings: timings, isSkipped: false).json)
+        try Output.json(
+            ImageReport(
+                path: path, id: item.id, index: index, prompt: item.prompt, metadata: metadata,
+                settings: image.settings,
+                truncatedTokens: image.truncatedTokens, timings: timings, isSkipped: false
+            ).json)
     }
 
     private func report(skipped path: String, _ index: Int, _ item: GenerateItem, _ generator: ImageGenerator) throws {
         guard isJSON else { return try Output.line(path) }
         let settings = try generator.resolve(item.plainRequest)
         let metadata = metadata(item, generator, seed: item.seed &+ UInt64(index), settings)
-        try Output.json(ImageReport(
-            path: path, id: item.id, index: index, prompt: item.prompt, metadata: metadata, settings: settings,
-            truncatedTokens: 0, timings: GenerationTimings(), isSkipped: true).json)
+        try Output.json(
+            ImageReport(
+                path: path, id: item.id, index: index, prompt: item.prompt, metadata: metadata, settings: settings,
+                truncatedTokens: 0, timings: GenerationTimings(), isSkipped: true
+            ).json)
     }
 
     private func metadata(
@@ -241,7 +260,8 @@ struct GenerateRun {
             version: version, checkpoint: generator.checkpointName, variant: item.settings.variant,
             backend: generator.backend, precision: generator.precision, prompt: item.prompt,
             negativePrompt: item.settings.request.negativePrompt, seed: seed, settings: settings,
-            strength: item.settings.imagePath == nil ? nil : item.settings.strength ?? (item.settings.maskPath == nil ? 0.5 : 1),
+            strength: item.settings.imagePath == nil
+                ? nil : item.settings.strength ?? (item.settings.maskPath == nil ? 0.5 : 1),
             isFromTokens: item.settings.initialTokensPath != nil)
     }
 }

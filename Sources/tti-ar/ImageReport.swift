@@ -16,7 +16,8 @@ struct ImageReport {
     var json: JSON {
         let stored = metadata.json
         var members: JSON = [
-            "path": JSON(path), "id": JSON(id), "index": JSON(index), "seed": stored["seed"] ?? nil, "prompt": JSON(prompt),
+            "path": JSON(path), "id": JSON(id), "index": JSON(index), "seed": stored["seed"] ?? nil,
+            "prompt": JSON(prompt),
             "mode": JSON(settings.mode.rawValue), "checkpoint": stored["checkpoint"] ?? nil,
             "backend": stored["backend"] ?? nil, "dtype": stored["dtype"] ?? nil, "width": JSON(settings.width),
             "height": JSON(settings.height), "steps": JSON(settings.steps), "truncated_tokens": JSON(truncatedTokens),
@@ -37,7 +38,8 @@ extension GenerationTimings {
         let step = stepMilliseconds / 1000
         return [
             "load_s": JSON(load), "encode_s": JSON(encode), "decode_s": JSON(decode), "detokenize_s": JSON(detokenize),
-            "total_s": JSON(total), "tokens": JSON(tokens), "tokens_per_s": JSON(decode > 0 ? Double(tokens) / decode : 0),
+            "total_s": JSON(total), "tokens": JSON(tokens),
+            "tokens_per_s": JSON(decode > 0 ? Double(tokens) / decode : 0),
             "steps": JSON(steps), "step_ms_median": JSON(stepMilliseconds),
             "weight_bytes_per_step": JSON(weightBytesPerStep), "flops_per_step": JSON(flopsPerStep),
             "bandwidth_gb_s": JSON(step > 0 ? Double(weightBytesPerStep) / step / 1e9 : 0),

@@ -16,7 +16,9 @@ enum InspectCommand: Command {
     static func run(_ arguments: Arguments) throws {
         let values = arguments.values
         guard let name = try arguments.operands.first ?? values.path("checkpoint") else {
-            throw usage("argument", "which checkpoint? a folder, or a name: \(shippedCheckpointNames().joined(separator: ", "))")
+            throw usage(
+                "argument", "which checkpoint? a folder, or a name: \(shippedCheckpointNames().joined(separator: ", "))"
+            )
         }
         let folder = try CheckpointSource.named(name).folder(variant: try values.path("variant"))
         let inspection = Inspection(folder, isVerifying: values.isOn("verify"))
@@ -56,14 +58,20 @@ enum InspectCommand: Command {
     private static func text(_ inspection: Inspection) -> String {
         var text = harmless(inspection.path) + (inspection.className.map { ": " + harmless($0) } ?? "") + "\n"
         for component in inspection.components {
-            var row = "  " + padRight(harmless(component.name, limit: 30), 14) + "  " + padRight(harmless(component.className, limit: 40), 28)
+            var row =
+                "  " + padRight(harmless(component.name, limit: 30), 14) + "  "
+                + padRight(harmless(component.className, limit: 40), 28)
             if component.bytes > 0 {
-                row += padLeft(countText(component.parameters), 9) + " parameters  " + padLeft(byteText(component.bytes), 9)
+                row +=
+                    padLeft(countText(component.parameters), 9) + " parameters  "
+                    + padLeft(byteText(component.bytes), 9)
                 let types = component.tensorsOfType.map { "\(harmless($0.dtype, limit: 12)) in \($0.count) tensors" }
                 row += "  " + types.joined(separator: ", ")
                 if component.files.count > 1 { row += ", \(component.files.count) files" }
             }
-            if !component.remarks.isEmpty { row += (component.bytes > 0 ? "; " : "  ") + component.remarks.joined(separator: "; ") }
+            if !component.remarks.isEmpty {
+                row += (component.bytes > 0 ? "; " : "  ") + component.remarks.joined(separator: "; ")
+            }
             while row.hasSuffix(" ") { row.removeLast() }
             text += row + "\n"
             for name in component.unread.prefix(20) { text += "    unread: \(harmless(name))\n" }

@@ -55,7 +55,8 @@ enum Interrupts {
         let cause = number == SIGINT ? "by ctrl-c" : number == SIGHUP ? "by a hang-up" : "by SIGTERM"
         let code = TTIError.Code(rawValue: exitCode.load(ordering: .relaxed)) ?? .cancelled
         let remedy = code == .stoppedEarly ? "; the same command makes the rest" : ""
-        return TTIError(code, "cancelled", "stopped \(number == 0 ? "" : cause)\(done.map { ", " + $0 } ?? "")\(remedy)")
+        return TTIError(
+            code, "cancelled", "stopped \(number == 0 ? "" : cause)\(done.map { ", " + $0 } ?? "")\(remedy)")
     }
 }
 

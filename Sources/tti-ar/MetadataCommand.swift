@@ -13,7 +13,9 @@ enum MetadataCommand: Command {
 
     static func run(_ arguments: Arguments) throws {
         guard let path = arguments.operands.first else { throw usage("argument", "which file? tti-ar metadata FILE") }
-        if arguments.values.isOn("command") { return try Output.line(StoredSettings.command(StoredSettings.metadata(path))) }
+        if arguments.values.isOn("command") {
+            return try Output.line(StoredSettings.command(StoredSettings.metadata(path)))
+        }
         let metadata: ImageMetadata
         do throws(TTIError) { metadata = try StoredSettings.metadata(path) } catch {
             // Pictures of other programs often carry the A1111 form alone.
@@ -38,7 +40,8 @@ enum MetadataCommand: Command {
         try translatingErrors {
             let bytes = try inputBytes(path, name: quoted(path), limit: PNG.byteLimit)
             guard bytes.first == 0x89 else { return nil }
-            return try PNG.texts(bytes, name: quoted(path)).first { $0.keyword == ImageMetadata.parametersKeyword }?.text
+            return try PNG.texts(bytes, name: quoted(path)).first { $0.keyword == ImageMetadata.parametersKeyword }?
+                .text
         }
     }
 

@@ -23,8 +23,11 @@ func start(_ arguments: [String]) throws {
     case "--version": try Output.line("tti-ar \(version) (\(commit))")
     case "--help", "-h": try Output.write(Array(overview().utf8))
     case "help":
-        if arguments.count > 1 { try Output.write(Array(try command(arguments[1]).syntax.help.utf8)) }
-        else { try Output.write(Array(overview().utf8)) }
+        if arguments.count > 1 {
+            try Output.write(Array(try command(arguments[1]).syntax.help.utf8))
+        } else {
+            try Output.write(Array(overview().utf8))
+        }
     default:
         let command = try command(first)
         let parsed = try Arguments(Array(arguments.dropFirst()), for: command.syntax)
@@ -43,19 +46,25 @@ func command(_ name: String) throws(TTIError) -> any Command.Type {
     }
     var message = "there is no command \(quoted(name, limit: 60))"
     let names = commands.map { $0.syntax.name }
-    if let nearest = nearestName(to: name, among: names) { message += "; did you mean 'tti-ar \(nearest)'?" }
-    else if name.hasPrefix("-") { message += "; options come after the command: tti-ar generate \(harmless(name, limit: 40)) …" }
-    else { message += "; to make an image: tti-ar generate \"a prompt\"; 'tti-ar --help' lists the commands" }
+    if let nearest = nearestName(to: name, among: names) {
+        message += "; did you mean 'tti-ar \(nearest)'?"
+    } else if name.hasPrefix("-") {
+        message += "; options come after the command: tti-ar generate \(harmless(name, limit: 40)) …"
+    } else {
+        message += "; to make an image: tti-ar generate \"a prompt\"; 'tti-ar --help' lists the commands"
+    }
     throw usage("command", message)
 }
 
 func overview() -> String {
     var text = "usage: tti-ar COMMAND [options]\n\nMakes images from text with transformers over image tokens.\n\n"
     text += table(commands.map { ($0.syntax.name, $0.syntax.summary) })
-    text += "\n" + table([
-        ("tti-ar COMMAND --help", "the options of a command"),
-        ("tti-ar --version", "version and commit"),
-    ])
+    text +=
+        "\n"
+        + table([
+            ("tti-ar COMMAND --help", "the options of a command"),
+            ("tti-ar --version", "version and commit"),
+        ])
     text += "\nFirst image: tti-ar generate \"a large red cube to the left of a small blue sphere\"\n"
     return text
 }

@@ -32,12 +32,15 @@ enum PromptsFile {
                 throw TTIError(.invalidInput, "input.prompts", "a line has over 1 MiB: \(place)")
             }
             guard let text = String(validating: line, as: UTF8.self) else {
-                throw TTIError(.invalidInput, "input.encoding", "the line is not UTF-8: \(place), byte \(firstBad(line))")
+                throw TTIError(
+                    .invalidInput, "input.encoding", "the line is not UTF-8: \(place), byte \(firstBad(line))")
             }
             if text.allSatisfy({ $0 == " " || $0 == "\t" }) { continue }
             let entry = try entry(text, number: number, place: place, syntax)
             if let before = lineFromID.updateValue(number, forKey: ByteString(entry.id)) {
-                throw TTIError(.invalidInput, "input.prompts", "the id \(quoted(entry.id)) is that of line \(before) too: \(place)")
+                throw TTIError(
+                    .invalidInput, "input.prompts", "the id \(quoted(entry.id)) is that of line \(before) too: \(place)"
+                )
             }
             lines.append(entry)
         }
@@ -67,11 +70,13 @@ enum PromptsFile {
                 continue
             }
             let name = String(key.string.map { $0 == "_" ? "-" : $0 })
-            guard let option = syntax.option(named: name), !GenerateCommand.wholeCommandOptions.contains(option.name) else {
+            guard let option = syntax.option(named: name), !GenerateCommand.wholeCommandOptions.contains(option.name)
+            else {
                 let names = syntax.options.map(\.name).filter { !GenerateCommand.wholeCommandOptions.contains($0) }
                 let nearest = nearestName(to: name, among: names).map { "; did you mean \(quoted($0))?" } ?? ""
                 throw TTIError(
-                    .invalidInput, "input.prompts", "the key \(quoted(key.string)) is no option of an image: \(place)\(nearest)")
+                    .invalidInput, "input.prompts",
+                    "the key \(quoted(key.string)) is no option of an image: \(place)\(nearest)")
             }
             guard !value.isNull else { continue }
             let takesText = ["prompt", "negative"].contains(option.name)

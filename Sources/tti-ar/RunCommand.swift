@@ -35,7 +35,8 @@ enum RunCommand: Command {
         guard ComponentRunner.names.contains(component) else {
             let nearest = nearestName(to: component, among: ComponentRunner.names).map { "; did you mean \($0)?" } ?? ""
             throw usage(
-                "component", "there is no component \(quoted(component, limit: 60)), but "
+                "component",
+                "there is no component \(quoted(component, limit: 60)), but "
                     + ComponentRunner.names.joined(separator: ", ") + nearest)
         }
         func required(_ name: String) throws(TTIError) -> String {

@@ -5,10 +5,12 @@ internal import TTIFormats
 enum StoredSettings {
     /// Members that are options of `generate`, with the option's name.
     private static let optionFromMember: [(member: String, option: String)] = [
-        ("mode", "mode"), ("dtype", "dtype"), ("checkpoint", "checkpoint"), ("variant", "variant"), ("prompt", "prompt"),
+        ("mode", "mode"), ("dtype", "dtype"), ("checkpoint", "checkpoint"), ("variant", "variant"),
+        ("prompt", "prompt"),
         ("negative", "negative"), ("seed", "seed"), ("steps", "steps"), ("guidance", "guidance"),
         ("temperature", "temperature"), ("top_k", "top-k"), ("top_p", "top-p"), ("schedule", "schedule"),
-        ("order", "order"), ("guidance_ramp", "guidance-ramp"), ("width", "width"), ("height", "height"), ("rng", "rng"),
+        ("order", "order"), ("guidance_ramp", "guidance-ramp"), ("width", "width"), ("height", "height"),
+        ("rng", "rng"),
         ("strength", "strength"),
     ]
 
@@ -21,7 +23,9 @@ enum StoredSettings {
         let metadata = try metadata(path)
         for (member, option) in [("image", "image"), ("init_tokens", "init-tokens")]
         where metadata.json[member]?.bool == true && given[option] == nil {
-            throw usage("from", "the image was made from another file, which is not in it: \(quoted(path)); add --\(option) FILE")
+            throw usage(
+                "from",
+                "the image was made from another file, which is not in it: \(quoted(path)); add --\(option) FILE")
         }
         return options(metadata, place: quoted(path))
     }
@@ -51,7 +55,8 @@ enum StoredSettings {
             let json = try JSON(bytes, file: quoted(path))
             guard json.object != nil, (json["settings"] ?? json)["mode"] != nil else {
                 throw TTIError(
-                    .invalidInput, "input.metadata", "there are no settings of tti-ar in \(quoted(path)); it takes a PNG or JSON that it wrote")
+                    .invalidInput, "input.metadata",
+                    "there are no settings of tti-ar in \(quoted(path)); it takes a PNG or JSON that it wrote")
             }
             return json
         } catch let error as FormatError { throw error.inInputFile }
@@ -91,14 +96,16 @@ enum StoredSettings {
 
 /// A word as a POSIX shell reads it back.
 func shellQuoted(_ word: String) -> String {
-    let isPlain = !word.isEmpty && word.utf8.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: "-_./=,:+@".utf8.contains(byte)
+    let isPlain =
+        !word.isEmpty
+        && word.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                true
+            default: "-_./=,:+@".utf8.contains(byte)
+            }
         }
-    }
     if isPlain { return word }
     return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

@@ -5,7 +5,8 @@ internal import TTIFormats
 enum TokenizeCommand: Command {
     static let syntax = CommandSyntax(
         name: "tokenize", operands: "[TEXT]", operandCount: 0...1,
-        summary: "The ids of a text, as the model is given them: special tokens included, without padding, cut as the pipeline cuts.",
+        summary:
+            "The ids of a text, as the model is given them: special tokens included, without padding, cut as the pipeline cuts.",
         options: [
             Option(
                 "-m, --checkpoint, --model", "DIR|NAME",
@@ -47,7 +48,8 @@ enum TokenizeCommand: Command {
         var texts: [String] = []
         for (index, line) in lines.enumerated() {
             guard let text = String(validating: line, as: UTF8.self) else {
-                throw TTIError(.invalidInput, "input.encoding", "the text is not UTF-8: standard input, line \(index + 1)")
+                throw TTIError(
+                    .invalidInput, "input.encoding", "the text is not UTF-8: standard input, line \(index + 1)")
             }
             texts.append(text)
         }

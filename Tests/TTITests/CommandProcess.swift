@@ -12,7 +12,9 @@ struct Outcome: CustomStringConvertible {
     var text: String { String(decoding: output, as: UTF8.self) }
     var lines: [String] { text.split(separator: "\n").map(String.init) }
     var errorLines: [String] { errors.split(separator: "\n").map(String.init) }
-    var description: String { "status \(status), signal \(signal), output \(text.prefix(300)), errors \(errors.prefix(500))" }
+    var description: String {
+        "status \(status), signal \(signal), output \(text.prefix(300)), errors \(errors.prefix(500))"
+    }
 
     /// Whether standard error is exactly one line of the contract's form, about what is said.
     func isOneError(_ name: String) -> Bool {
@@ -52,7 +54,8 @@ enum CommandProcess {
     ///   - environment: variables besides PATH and HOME.
     ///   - closesOutput: whether standard output is closed from the start.
     static func start(
-        program: String = path, _ arguments: [String], input: [UInt8] = [], in folder: String, environment: [String: String] = [:],
+        program: String = path, _ arguments: [String], input: [UInt8] = [], in folder: String,
+        environment: [String: String] = [:],
         closesOutput: Bool = false
     ) -> Running {
         var (outputs, errors, inputs): ([Int32], [Int32], [Int32]) = ([-1, -1], [-1, -1], [-1, -1])
@@ -67,13 +70,23 @@ enum CommandProcess {
             posix_spawn_file_actions_adddup2(&actions, outputs[1], 1)
         }
         posix_spawn_file_actions_adddup2(&actions, errors[1], 2)
+        // Threads of the test runner block signals, and a shell in the background ignores some; the command has neither.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var (none, all) = (sigset_t(), sigset_t())
+        sigemptyset(&none)
+        sigfillset(&all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         var variables = ["PATH": "/usr/bin:/bin", "HOME": folder]
         variables.merge(environment) { $1 }
         let argv = (["env", "-C", folder, program] + arguments).map { strdup($0) } + [nil]
         let envp = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
         var id: pid_t = 0
-        let result = posix_spawn(&id, "/usr/bin/env", &actions, nil, argv, envp)
+        let result = posix_spawn(&id, "/usr/bin/env", &actions, &attributes, argv, envp)
         precondition(result == 0, "cannot start \(program): \(result)")
         close(outputs[1])
         close(errors[1])
@@ -117,10 +130,14 @@ enum CommandProcess {
     }
 
     static func run(
-        program: String = path, _ arguments: [String], input: [UInt8] = [], in folder: String, environment: [String: String] = [:],
+        program: String = path, _ arguments: [String], input: [UInt8] = [], in folder: String,
+        environment: [String: String] = [:],
         closesOutput: Bool = false
     ) -> Outcome {
-        finish(start(program: program, arguments, input: input, in: folder, environment: environment, closesOutput: closesOutput))
+        finish(
+            start(
+                program: program, arguments, input: input, in: folder, environment: environment,
+                closesOutput: closesOutput))
     }
 
     /// A pipe whose ends no other child inherits.

@@ -9,7 +9,8 @@ import Testing
 
     private func run(_ component: String, _ checkpoint: String, _ options: [String] = []) throws -> SafetensorsFile {
         let outcome = CommandProcess.run(
-            ["run", component, "-m", checkpoint, "--input", "in.st", "--output", "out.st", "-q"] + options, in: place.path)
+            ["run", component, "-m", checkpoint, "--input", "in.st", "--output", "out.st", "-q"] + options,
+            in: place.path)
         #expect(outcome.status == 0 && outcome.errors.isEmpty && outcome.output.isEmpty, "\(outcome)")
         return try SafetensorsFile(path: place["out.st"])
     }
@@ -31,7 +32,8 @@ import Testing
         let ids = try tensor("prompt_ids", text)
         place.write("in.st", SafetensorsWriter.bytes([("input_ids", ids)]))
         let states = try run("text_encoder", "scenes-masked")
-        #expect(states.entries.map(\.name).sorted() == ["last_hidden_state", "penultimate_hidden_state", "text_embeds"])
+        #expect(
+            states.entries.map(\.name).sorted() == ["last_hidden_state", "penultimate_hidden_state", "text_embeds"])
         let penultimate = try tensor("penultimate_hidden_state", states)
         let embeds = try tensor("text_embeds", states)
         #expect(largestDifference(penultimate.floats(), try tensor("encoder_hidden_states", text).floats()) < 1e-3)
@@ -40,10 +42,12 @@ import Testing
         let masked = try fixture("masked-logits")
         let grid = try tensor("input_ids", masked).floats().map { Int32($0) }
         let micro = try tensor("micro_conditions", masked).floats()
-        place.write("in.st", SafetensorsWriter.bytes([
-            ("input_ids", HostTensor(grid + grid, [2, 16, 16])), ("encoder_hidden_states", penultimate),
-            ("pooled_text_emb", embeds), ("micro_conds", HostTensor(micro + micro, [2, 5])),
-        ]))
+        place.write(
+            "in.st",
+            SafetensorsWriter.bytes([
+                ("input_ids", HostTensor(grid + grid, [2, 16, 16])), ("encoder_hidden_states", penultimate),
+                ("pooled_text_emb", embeds), ("micro_conds", HostTensor(micro + micro, [2, 5])),
+            ]))
         let logits = try tensor("logits", run("transformer", "scenes-masked"))
         #expect(logits.shape == [2, 1024, 16, 16] && logits.dtype == .float32)
         // The fixture has every 32nd place, codes last.
@@ -64,9 +68,11 @@ import Testing
         let tokens = try tensor("image_tokens", file).floats().map { Int32($0) }
         let start: [Int32] = [1024]
         let shifted = start + Array(tokens[0..<255]) + start + Array(tokens[256..<511])
-        place.write("in.st", SafetensorsWriter.bytes([
-            ("input_ids", ids), ("attention_mask", mask), ("decoder_input_ids", HostTensor(shifted, [2, 256])),
-        ]))
+        place.write(
+            "in.st",
+            SafetensorsWriter.bytes([
+                ("input_ids", ids), ("attention_mask", mask), ("decoder_input_ids", HostTensor(shifted, [2, 256])),
+            ]))
         let whole = try tensor("logits", run("decoder", "scenes-ar"))
         #expect(whole.shape == [2, 256, 1024])
         let all = whole.floats()
@@ -110,7 +116,9 @@ import Testing
         #expect(dashed.status == 0, "\(dashed)")
         let long = CommandProcess.run(
             ["tokenize", "-m", "scenes-ar", String(repeating: "cube ", count: 100)], in: place.path)
-        #expect(long.status == 0 && long.text.split(separator: " ").count == 40 && long.errors.contains("warning"), "\(long)")
+        #expect(
+            long.status == 0 && long.text.split(separator: " ").count == 40 && long.errors.contains("warning"),
+            "\(long)")
     }
 
     @Test func `bench says everything that it promises`() throws {
@@ -119,7 +127,8 @@ import Testing
         #expect(outcome.status == 0 && outcome.lines.count == 1, "\(outcome)")
         let json = try JSON(outcome.output, file: "bench")
         let keys = [
-            "what", "preset", "backend", "device", "threads", "dtype", "batch", "commit", "repeats", "median_ms", "best_ms",
+            "what", "preset", "backend", "device", "threads", "dtype", "batch", "commit", "repeats", "median_ms",
+            "best_ms",
             "p10_ms", "p90_ms", "tokens_per_s", "bytes", "flops", "gb_s", "tflop_s", "bandwidth_share", "matrix_share",
             "ceilings", "peak_memory_bytes", "positions",
         ]

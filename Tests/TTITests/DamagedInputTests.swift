@@ -30,11 +30,15 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
     }
 
     private static func image(_ name: String, _ mentions: String, _ bytes: [UInt8]) -> DamagedInput {
-        DamagedInput("image: " + name, "generate cube --image in.png -o out", 65, mentions) { $0.write("in.png", bytes) }
+        DamagedInput("image: " + name, "generate cube --image in.png -o out", 65, mentions) {
+            $0.write("in.png", bytes)
+        }
     }
 
     private static func tokens(_ name: String, _ mentions: String, _ bytes: [UInt8]) -> DamagedInput {
-        DamagedInput("tokens: " + name, "generate cube --init-tokens in.st -o out", 65, mentions) { $0.write("in.st", bytes) }
+        DamagedInput("tokens: " + name, "generate cube --init-tokens in.st -o out", 65, mentions) {
+            $0.write("in.st", bytes)
+        }
     }
 
     private static func codes(_ values: [Int32], _ shape: Shape, name: String = "codes") -> [UInt8] {
@@ -68,9 +72,14 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
         prompts("an option of the whole command", "line 1", "{\"prompt\": \"x\", \"backend\": \"cpu\"}"),
         prompts("an id with a slash", "line 1", "{\"prompt\": \"x\", \"id\": \"../x\"}"),
         prompts("an empty id", "line 1", "{\"prompt\": \"x\", \"id\": \"\"}"),
-        prompts("an id of 300 bytes", "line 1", "{\"prompt\": \"x\", \"id\": \"" + String(repeating: "i", count: 300) + "\"}"),
-        prompts("the same id twice", "line 1", "{\"prompt\": \"x\", \"id\": \"a\"}\n{\"prompt\": \"y\", \"id\": \"a\"}"),
-        prompts("a mode that the checkpoint lacks", "line 1", "{\"prompt\": \"x\", \"mode\": \"ar\", \"checkpoint\": \"scenes-masked\"}"),
+        prompts(
+            "an id of 300 bytes", "line 1",
+            "{\"prompt\": \"x\", \"id\": \"" + String(repeating: "i", count: 300) + "\"}"),
+        prompts(
+            "the same id twice", "line 1", "{\"prompt\": \"x\", \"id\": \"a\"}\n{\"prompt\": \"y\", \"id\": \"a\"}"),
+        prompts(
+            "a mode that the checkpoint lacks", "line 1",
+            "{\"prompt\": \"x\", \"mode\": \"ar\", \"checkpoint\": \"scenes-masked\"}"),
         prompts("a size that the checkpoint lacks", "line 2", "x\n{\"prompt\": \"x\", \"width\": 100}"),
         DamagedInput("prompts: not UTF-8", "generate --prompts in.txt -o out", 65, "line 2") {
             $0.write("in.txt", Array("a\nb".utf8) + [0xff, 0x0a])
@@ -94,12 +103,17 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
         image("cut", "in.png", Array(picture(64, 64).prefix(200))),
         image("a bad checksum", "in.png", picture(16, 16).enumerated().map { $0 == 30 ? $1 ^ 1 : $1 }),
         image("no end", "in.png", picture(16, 16).dropLast(12)),
-        image("sides that are no multiples", "100", picture(100, 64)),
-        DamagedInput("image: a mask of another size", "generate cube --image in.png --mask mask.png -o out", 65, "mask") {
+        DamagedInput("image: sides that are no multiples", "generate cube --image in.png -o out", 64, "100") {
+            $0.write("in.png", picture(100, 64))
+        },
+        DamagedInput("image: a mask of another size", "generate cube --image in.png --mask mask.png -o out", 65, "mask")
+        {
             $0.write("in.png", picture(64, 64))
             $0.write("mask.png", picture(32, 32))
         },
-        DamagedInput("image: an autoregressive checkpoint", "generate cube --mode ar --image in.png -o out", 64, "masked") {
+        DamagedInput(
+            "image: an autoregressive checkpoint", "generate cube --mode ar --image in.png -o out", 64, "masked"
+        ) {
             $0.write("in.png", picture(256, 256))
         },
         DamagedInput("image: a folder", "generate cube --image out -o out", 66, "out"),
@@ -114,11 +128,14 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
         tokens("another name", "codes", codes([1, 2, 3, 4], [1, 2, 2], name: "tokens")),
         tokens("rank 2", "codes", codes([1, 2, 3, 4], [2, 2])),
         tokens("an id below -1", "codes", codes([1, -2, 3, 4], [1, 2, 2])),
-        tokens("floats", "codes", SafetensorsWriter.bytes([("codes", HostTensor([1, 2, 3, 4] as [Float], [1, 2, 2]))])),
+        tokens(
+            "floats", "codes", SafetensorsWriter.bytes([("codes", HostTensor([1, 2, 3, 4] as [Float], [1, 2, 2]))])),
         DamagedInput("tokens: beyond the codebook", "generate cube --init-tokens in.st -o out", 64, "1023") {
             $0.write("in.st", codes([Int32](repeating: 5000, count: 256), [1, 16, 16]))
         },
-        DamagedInput("tokens: three grids for two images", "generate cube --init-tokens in.st --count 2 -o out", 65, "3") {
+        DamagedInput(
+            "tokens: three grids for two images", "generate cube --init-tokens in.st --count 2 -o out", 65, "3"
+        ) {
             $0.write("in.st", codes([Int32](repeating: 1, count: 12), [3, 2, 2]))
         },
     ]
@@ -127,56 +144,88 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
 
     private static let networkInputs: [DamagedInput] = [
         run("a missing tensor", "text_encoder", "input_ids", codes([1], [1, 1], name: "ids")),
-        run("a tensor too many", "text_encoder", "extra", SafetensorsWriter.bytes([
-            ("input_ids", HostTensor([1, 2] as [Int32], [1, 2])), ("extra", HostTensor([1, 2] as [Int32], [1, 2])),
-        ])),
-        run("floats for ids", "text_encoder", "I64", SafetensorsWriter.bytes([("input_ids", HostTensor([1, 2] as [Float], [1, 2]))])),
+        run(
+            "a tensor too many", "text_encoder", "extra",
+            SafetensorsWriter.bytes([
+                ("input_ids", HostTensor([1, 2] as [Int32], [1, 2])),
+                ("extra", HostTensor([1, 2] as [Int32], [1, 2])),
+            ])),
+        run(
+            "floats for ids", "text_encoder", "I64",
+            SafetensorsWriter.bytes([("input_ids", HostTensor([1, 2] as [Float], [1, 2]))])),
         run("an id beyond the table", "text_encoder", "672", codes([1, 673], [1, 2], name: "input_ids")),
         run("a negative id", "text_encoder", "0", codes([-1, 3], [1, 2], name: "input_ids")),
         run("too long", "text_encoder", "40", codes([Int32](repeating: 1, count: 41), [1, 41], name: "input_ids")),
         run("rank 1", "text_encoder", "[B, T]", codes([1, 2], [2], name: "input_ids")),
         run("no rows", "text_encoder", "[B, T]", codes([], [0, 4], name: "input_ids")),
-        run("a mask of another shape", "text_encoder", "attention_mask", SafetensorsWriter.bytes([
-            ("input_ids", HostTensor([1, 2] as [Int32], [1, 2])), ("attention_mask", HostTensor([1] as [Int32], [1, 1])),
-        ])),
-        run("a mask of sevens", "text_encoder", "attention_mask", SafetensorsWriter.bytes([
-            ("input_ids", HostTensor([1, 2] as [Int32], [1, 2])), ("attention_mask", HostTensor([1, 7] as [Int32], [1, 2])),
-        ])),
+        run(
+            "a mask of another shape", "text_encoder", "attention_mask",
+            SafetensorsWriter.bytes([
+                ("input_ids", HostTensor([1, 2] as [Int32], [1, 2])),
+                ("attention_mask", HostTensor([1] as [Int32], [1, 1])),
+            ])),
+        run(
+            "a mask of sevens", "text_encoder", "attention_mask",
+            SafetensorsWriter.bytes([
+                ("input_ids", HostTensor([1, 2] as [Int32], [1, 2])),
+                ("attention_mask", HostTensor([1, 7] as [Int32], [1, 2])),
+            ])),
         run("only ids", "transformer", "encoder_hidden_states", ids),
-        run("text of another width", "transformer", "[1, T, 128]", SafetensorsWriter.bytes([
-            ("input_ids", HostTensor([1, 2, 3, 4] as [Int32], [1, 2, 2])),
-            ("encoder_hidden_states", HostTensor([Float](repeating: 0, count: 64), [1, 1, 64])),
-            ("pooled_text_emb", HostTensor([Float](repeating: 0, count: 128), [1, 128])),
-            ("micro_conds", HostTensor([256, 256, 0, 0, 6] as [Float], [1, 5])),
-        ])),
+        run(
+            "text of another width", "transformer", "[1, T, 128]",
+            SafetensorsWriter.bytes([
+                ("input_ids", HostTensor([1, 2, 3, 4] as [Int32], [1, 2, 2])),
+                ("encoder_hidden_states", HostTensor([Float](repeating: 0, count: 64), [1, 1, 64])),
+                ("pooled_text_emb", HostTensor([Float](repeating: 0, count: 128), [1, 128])),
+                ("micro_conds", HostTensor([256, 256, 0, 0, 6] as [Float], [1, 5])),
+            ])),
         run("no tokens", "decoder", "decoder_input_ids", ids),
         run("no text", "decoder", "no text", codes([1024], [1, 1], name: "decoder_input_ids")),
-        run("too many tokens", "decoder", "256", SafetensorsWriter.bytes([
-            ("input_ids", HostTensor([1] as [Int32], [1, 1])),
-            ("decoder_input_ids", HostTensor([Int32](repeating: 1, count: 257), [1, 257])),
-        ])),
-        run("rows that differ", "decoder", "rows", SafetensorsWriter.bytes([
-            ("input_ids", HostTensor([1] as [Int32], [1, 1])),
-            ("decoder_input_ids", HostTensor([1, 1] as [Int32], [2, 1])),
-        ])),
-        run("a picture of odd sides", "vqvae.encode", "16", SafetensorsWriter.bytes([
-            ("sample", HostTensor([Float](repeating: 0, count: 3 * 17 * 16), [1, 3, 17, 16]))
-        ])),
-        run("one channel", "vqvae.encode", "[B, 3, H, W]", SafetensorsWriter.bytes([
-            ("sample", HostTensor([Float](repeating: 0, count: 256), [1, 1, 16, 16]))
-        ])),
-        run("infinity", "vqvae.encode", "finite", SafetensorsWriter.bytes([
-            ("sample", HostTensor([Float](repeating: .infinity, count: 3 * 256), [1, 3, 16, 16]))
-        ])),
+        run(
+            "too many tokens", "decoder", "256",
+            SafetensorsWriter.bytes([
+                ("input_ids", HostTensor([1] as [Int32], [1, 1])),
+                ("decoder_input_ids", HostTensor([Int32](repeating: 1, count: 257), [1, 257])),
+            ])),
+        run(
+            "rows that differ", "decoder", "rows",
+            SafetensorsWriter.bytes([
+                ("input_ids", HostTensor([1] as [Int32], [1, 1])),
+                ("decoder_input_ids", HostTensor([1, 1] as [Int32], [2, 1])),
+            ])),
+        run(
+            "a picture of odd sides", "vqvae.encode", "16",
+            SafetensorsWriter.bytes([
+                ("sample", HostTensor([Float](repeating: 0, count: 3 * 17 * 16), [1, 3, 17, 16]))
+            ])),
+        run(
+            "one channel", "vqvae.encode", "[B, 3, H, W]",
+            SafetensorsWriter.bytes([
+                ("sample", HostTensor([Float](repeating: 0, count: 256), [1, 1, 16, 16]))
+            ])),
+        run(
+            "infinity", "vqvae.encode", "finite",
+            SafetensorsWriter.bytes([
+                ("sample", HostTensor([Float](repeating: .infinity, count: 3 * 256), [1, 3, 16, 16]))
+            ])),
         run("a code beyond the book", "vqvae.decode", "1023", codes([1024], [1, 1, 1])),
         run("no safetensors", "vqvae.decode", "in.st", Array("hello".utf8)),
-        DamagedInput("run: another network's component", "run decoder -m scenes-masked --input in.st --output out/o.st", 64, "UVit2DModel") {
+        DamagedInput(
+            "run: another network's component", "run decoder -m scenes-masked --input in.st --output out/o.st", 64,
+            "UVit2DModel"
+        ) {
             $0.write("in.st", ids)
         },
-        DamagedInput("run: a component that is not there", "run text_encoder -m scenes-ar --input in.st --output out/o.st", 64, "text_encoder") {
+        DamagedInput(
+            "run: a component that is not there", "run text_encoder -m scenes-ar --input in.st --output out/o.st", 64,
+            "text_encoder"
+        ) {
             $0.write("in.st", ids)
         },
-        DamagedInput("run: no folder for the output", "run text_encoder -m scenes-masked --input in.st --output no/o.st", 73, "no") {
+        DamagedInput(
+            "run: no folder for the output", "run text_encoder -m scenes-masked --input in.st --output no/o.st", 73,
+            "no"
+        ) {
             $0.write("in.st", ids)
         },
     ]
@@ -197,7 +246,9 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
         },
         DamagedInput("metadata: no settings", "metadata in.png", 65, "in.png") { $0.write("in.png", picture(16, 16)) },
         DamagedInput("metadata: no picture", "metadata in.png --json", 65, "in.png") { $0.write("in.png", "hello") },
-        DamagedInput("metadata: cut", "metadata in.png", 65, "in.png") { $0.write("in.png", picture(16, 16).prefix(40)) },
+        DamagedInput("metadata: cut", "metadata in.png", 65, "in.png") {
+            $0.write("in.png", picture(16, 16).prefix(40))
+        },
         DamagedInput("tokenize: a folder without a tokenizer", "tokenize -m out cube", 78, "out"),
         DamagedInput("inspect: an empty folder", "inspect out", 78, "out"),
         DamagedInput("inspect: a file", "inspect in.txt", 66, "folder") { $0.write("in.txt", "x") },
@@ -225,7 +276,8 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
         let long = CommandProcess.run(
             ["generate", "-", "-q"], input: [UInt8](repeating: 0x61, count: (1 << 20) + 1), in: place.path)
         #expect(long.status == 65 && long.isOneError("input"), "\(long)")
-        let texts = CommandProcess.run(["tokenize", "-m", "scenes-masked"], input: [0x61, 0x0a, 0xff, 0x0a], in: place.path)
+        let texts = CommandProcess.run(
+            ["tokenize", "-m", "scenes-masked"], input: [0x61, 0x0a, 0xff, 0x0a], in: place.path)
         #expect(texts.status == 65 && texts.isOneError("input.encoding"), "\(texts)")
         #expect(place.contents().isEmpty)
     }

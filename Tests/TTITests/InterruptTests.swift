@@ -46,7 +46,9 @@ import Testing
     }
 
     @Test func `a reader that goes away ends the program quietly with 74`() {
-        for arguments in [["tokenize", "-m", "scenes-masked", "cube"], ["generate", "--help"], ["inspect", "scenes-ar"]] {
+        for arguments in [
+            ["tokenize", "-m", "scenes-masked", "cube"], ["generate", "--help"], ["inspect", "scenes-ar"],
+        ] {
             let outcome = CommandProcess.run(arguments, in: place.path, closesOutput: true)
             #expect(outcome.status == 74 && outcome.errors.isEmpty, "\(arguments) \(outcome)")
         }

@@ -73,13 +73,16 @@ package struct Benchmark: Sendable {
     }
 
     private func measured(_ progress: (Int, Int) -> Void) throws -> Outcome {
-        let subject = try preset.map { try BenchmarkSubject(preset: $0) }
-            ?? BenchmarkSubject(checkpoint ?? .demo(what == .decode ? .autoregressive : .parallel), variant: variant, what: what)
-        let weightType: DType = switch precision {
-        case .float32: .float32
-        case .bfloat16: .bfloat16
-        case .automatic: what == .decode ? .bfloat16 : .float32
-        }
+        let subject =
+            try preset.map { try BenchmarkSubject(preset: $0) }
+            ?? BenchmarkSubject(
+                checkpoint ?? .demo(what == .decode ? .autoregressive : .parallel), variant: variant, what: what)
+        let weightType: DType =
+            switch precision {
+            case .float32: .float32
+            case .bfloat16: .bfloat16
+            case .automatic: what == .decode ? .bfloat16 : .float32
+            }
         let sizes = BenchmarkSizes(rows: rows, tokens: tokens, side: side)
         // Counted from shapes alone: memory, bytes, FLOP.
         let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
@@ -119,7 +122,9 @@ package struct Benchmark: Sendable {
         let length = min(tokens ?? c.imageLength, c.imageLength)
         guard length >= unitsInARow else {
             throw TTIError(
-                .usage, "usage.bench", "\(unitsInARow) tokens in a row do not fit a sequence of \(length); give fewer --steps or more --tokens")
+                .usage, "usage.bench",
+                "\(unitsInARow) tokens in a row do not fit a sequence of \(length); give fewer --steps or more --tokens"
+            )
         }
         let late = length - unitsInARow
         return late == 0 ? [0] : [min(16, late / 2), late]
@@ -154,7 +159,8 @@ package struct Benchmark: Sendable {
         if weightType == .float32, needed / 2 < free { remedy = "--dtype bf16 needs \(byteText(needed / 2))" }
         throw TTIError(
             .outOfMemory, "device.memory",
-            "\(name) needs \(byteText(needed)) in \(weightType == .bfloat16 ? "bf16" : "f32"), \(byteText(free)) are free; \(remedy)")
+            "\(name) needs \(byteText(needed)) in \(weightType == .bfloat16 ? "bf16" : "f32"), \(byteText(free)) are free; \(remedy)"
+        )
     }
 }
 
@@ -167,7 +173,9 @@ package struct SampleQuantiles: Sendable {
 
     init(_ values: [Double]) {
         let sorted = values.sorted()
-        func at(_ share: Double) -> Double { sorted.isEmpty ? 0 : sorted[Int((Double(sorted.count - 1) * share).rounded())] }
+        func at(_ share: Double) -> Double {
+            sorted.isEmpty ? 0 : sorted[Int((Double(sorted.count - 1) * share).rounded())]
+        }
         (median, best, p10, p90) = (at(0.5), at(0), at(0.1), at(0.9))
     }
 }

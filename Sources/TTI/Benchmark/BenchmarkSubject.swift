@@ -31,19 +31,20 @@ struct BenchmarkSubject {
     init(preset: String) throws(TTIError) {
         name = preset
         checkpoint = nil
-        network = switch preset {
-        case "parti-350m": .parti(.parti350M)
-        case "parti-750m": .parti(.parti750M)
-        case "parti-3b": .parti(.parti3B)
-        case "parti-20b": .parti(.parti20B)
-        case "muse-600m": .muse(.muse600M)
-        case "muse-3b": .muse(.muse3B)
-        case "amused-256": .amused(.amused256, .amused)
-        case "amused-512": .amused(.amused512, .amused)
-        case "vqgan-f16": .vqgan(.f16)
-        case "amused-vq": .vqgan(.amused)
-        default: throw BenchmarkSubject.unknown(preset)
-        }
+        network =
+            switch preset {
+            case "parti-350m": .parti(.parti350M)
+            case "parti-750m": .parti(.parti750M)
+            case "parti-3b": .parti(.parti3B)
+            case "parti-20b": .parti(.parti20B)
+            case "muse-600m": .muse(.muse600M)
+            case "muse-3b": .muse(.muse3B)
+            case "amused-256": .amused(.amused256, .amused)
+            case "amused-512": .amused(.amused512, .amused)
+            case "vqgan-f16": .vqgan(.f16)
+            case "amused-vq": .vqgan(.amused)
+            default: throw BenchmarkSubject.unknown(preset)
+            }
     }
 
     private static func unknown(_ preset: String) -> TTIError {
@@ -60,11 +61,12 @@ struct BenchmarkSubject {
         let opened = try translatingErrors { try PipelineCheckpoint(source.folder(variant: variant)) }
         name = try translatingErrors { fileName(try source.name()) }
         checkpoint = opened
-        network = switch (what, opened.networks) {
-        case (.detokenize, _): .vqgan(opened.detokenizer)
-        case (_, .masked(let text, let transformer, _)): .amused(transformer, text)
-        case (_, .autoregressive(let configuration)): .parti(configuration)
-        }
+        network =
+            switch (what, opened.networks) {
+            case (.detokenize, _): .vqgan(opened.detokenizer)
+            case (_, .masked(let text, let transformer, _)): .amused(transformer, text)
+            case (_, .autoregressive(let configuration)): .parti(configuration)
+            }
     }
 
     // MARK: Networks on a backend

@@ -43,17 +43,20 @@ extension BenchmarkSubject {
             return try step(try transformer(c, on: b, isCounting: isCounting), sizes)
         case (.prefill, .amused(let c, let text)):
             return prefill(
-                try textEncoder(text, on: b, isCounting: isCounting), try transformer(c, on: b, isCounting: isCounting), sizes)
+                try textEncoder(text, on: b, isCounting: isCounting), try transformer(c, on: b, isCounting: isCounting),
+                sizes)
         case (.detokenize, .vqgan(let c)):
             return try detokenize(try detokenizer(c, on: b, isCounting: isCounting), sizes)
         default:
-            let fitting = switch network {
-            case .parti: "decode, prefill"
-            case .muse, .amused: "step, prefill"
-            case .vqgan: "detokenize"
-            }
+            let fitting =
+                switch network {
+                case .parti: "decode, prefill"
+                case .muse, .amused: "step, prefill"
+                case .vqgan: "detokenize"
+                }
             throw TTIError(
-                .usage, "usage.bench", "'\(what.rawValue)' is nothing that \(name) does; it can be measured with: \(fitting)")
+                .usage, "usage.bench",
+                "'\(what.rawValue)' is nothing that \(name) does; it can be measured with: \(fitting)")
         }
     }
 
@@ -175,7 +178,9 @@ extension BenchmarkSubject {
         return { b in
             let text = randomNumbers([sizes.rows, 77, c.textWidth], on: b)
             let pooled = randomNumbers([sizes.rows, c.pooledTextWidth], on: b)
-            let conditions = Array(([Float(16 * side), Float(16 * side), 0, 0, 6] + [Float](repeating: 0, count: 16)).prefix(c.microConditionCount))
+            let conditions = Array(
+                ([Float(16 * side), Float(16 * side), 0, 0, 6] + [Float](repeating: 0, count: 16)).prefix(
+                    c.microConditionCount))
             let prompt = network.prepare(text: text, pooled: pooled, microConditions: [conditions], on: b)
             return step(sizes, places: side * side, maskToken: c.vocabularySize - 1, on: b) { tokens, unknown in
                 let hidden = network.hidden(tokens.reshaped([sizes.rows, side, side]), prompt, on: b)
@@ -240,7 +245,8 @@ extension BenchmarkSizes {
         guard let side else { return standard }
         let step = isEven ? 2 * factor : factor
         guard side % step == 0 else {
-            throw TTIError(.usage, "usage.size", "--size \(side) is no multiple of \(step), as this network's images are")
+            throw TTIError(
+                .usage, "usage.size", "--size \(side) is no multiple of \(step), as this network's images are")
         }
         return side / factor
     }

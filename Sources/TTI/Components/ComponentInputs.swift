@@ -41,7 +41,9 @@ struct ComponentInputs {
     /// A tensor whose extents are as given; a nil one may be anything from 1 on.
     private func tensor(_ name: String, _ extents: [Int?], _ words: String) throws(TTIError) -> HostTensor {
         let found: HostTensor?
-        do throws(FormatError) { found = try file.tensor(name) } catch { throw TTIError(translating: error.inInputFile) }
+        do throws(FormatError) { found = try file.tensor(name) } catch {
+            throw TTIError(translating: error.inInputFile)
+        }
         guard let tensor = found else { throw fault("there is no tensor '\(name)'") }
         let shape = tensor.shape.array
         let fits = shape.count == extents.count && zip(shape, extents).allSatisfy { $0 >= 1 && ($1 == nil || $0 == $1) }
@@ -52,7 +54,8 @@ struct ComponentInputs {
     }
 
     /// Numbers of any floating-point type, as float32.
-    func floats(_ name: String, _ extents: [Int?], _ words: String) throws(TTIError) -> (values: [Float], shape: [Int]) {
+    func floats(_ name: String, _ extents: [Int?], _ words: String) throws(TTIError) -> (values: [Float], shape: [Int])
+    {
         let tensor = try tensor(name, extents, words)
         guard tensor.dtype.isFloatingPoint else { throw fault("'\(name)' holds \(tensor.dtype), not F32, F16 or BF16") }
         let values = tensor.floats()
@@ -67,7 +70,8 @@ struct ComponentInputs {
         let tensor = try tensor(name, extents, words)
         guard let wide = tensor.integers() else { throw fault("'\(name)' holds \(tensor.dtype), not I32 or I64") }
         guard let values = wide.narrowed(to: Int64(range.lowerBound)...Int64(range.upperBound - 1)) else {
-            throw fault("'\(name)' has a value outside \(range.lowerBound)...\(range.upperBound - 1), the ids of this model")
+            throw fault(
+                "'\(name)' has a value outside \(range.lowerBound)...\(range.upperBound - 1), the ids of this model")
         }
         return (values, tensor.shape.array)
     }
@@ -105,7 +109,9 @@ extension [Float] {
         for image in 0..<shape[0] {
             let base = image * channels * pixels
             for channel in 0..<channels {
-                for pixel in 0..<pixels { result[base + pixel * channels + channel] = self[base + channel * pixels + pixel] }
+                for pixel in 0..<pixels {
+                    result[base + pixel * channels + channel] = self[base + channel * pixels + pixel]
+                }
             }
         }
         return result
@@ -117,7 +123,9 @@ extension [Float] {
         for image in 0..<batch {
             let base = image * channels * pixels
             for channel in 0..<channels {
-                for pixel in 0..<pixels { result[base + channel * pixels + pixel] = self[base + pixel * channels + channel] }
+                for pixel in 0..<pixels {
+                    result[base + channel * pixels + pixel] = self[base + pixel * channels + channel]
+                }
             }
         }
         return result

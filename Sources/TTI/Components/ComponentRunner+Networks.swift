@@ -6,7 +6,8 @@ internal import TTIModels
 extension ComponentRunner {
     /// CLIP's text encoder.
     static func textEncoder(_ configuration: Configuration, _ input: String) throws -> Preparation {
-        try check(configuration, is: "text encoder", ["clip_text_model", "CLIPTextModel", "CLIPTextModelWithProjection"])
+        try check(
+            configuration, is: "text encoder", ["clip_text_model", "CLIPTextModel", "CLIPTextModelWithProjection"])
         let c = try CLIPTextConfiguration(configuration)
         let inputs = try ComponentInputs(
             input, component: "text_encoder", required: ["input_ids": "[B, T]"], optional: ["attention_mask": "[B, T]"])
@@ -42,8 +43,10 @@ extension ComponentRunner {
         let batch = shape[0]
         let text = try inputs.floats(
             "encoder_hidden_states", [batch, nil, c.textWidth], "[\(batch), T, \(c.textWidth)]")
-        let pooled = try inputs.floats("pooled_text_emb", [batch, c.pooledTextWidth], "[\(batch), \(c.pooledTextWidth)]")
-        let micro = try inputs.floats("micro_conds", [batch, c.microConditionCount], "[\(batch), \(c.microConditionCount)]")
+        let pooled = try inputs.floats(
+            "pooled_text_emb", [batch, c.pooledTextWidth], "[\(batch), \(c.pooledTextWidth)]")
+        let micro = try inputs.floats(
+            "micro_conds", [batch, c.microConditionCount], "[\(batch), \(c.microConditionCount)]")
         let conditions = stride(from: 0, to: micro.values.count, by: c.microConditionCount).map {
             Array(micro.values[$0..<$0 + c.microConditionCount])
         }
@@ -52,7 +55,8 @@ extension ComponentRunner {
             return { b in
                 let prompt = network.prepare(
                     text: b.upload(HostTensor(text.values, Shape(text.shape))),
-                    pooled: b.upload(HostTensor(pooled.values, Shape(pooled.shape))), microConditions: conditions, on: b)
+                    pooled: b.upload(HostTensor(pooled.values, Shape(pooled.shape))), microConditions: conditions, on: b
+                )
                 let logits = network(b.upload(HostTensor(ids, Shape(shape))), prompt, on: b)
                 let grid = c.outputGrid(height: shape[1], width: shape[2])
                 let values = try b.read(logits).channelsFirst(
@@ -98,9 +102,11 @@ extension ComponentRunner {
                 let (values, shape) = try inputs.floats(
                     "encoder_hidden_states", [batch, nil, c.width], "[\(batch), T, \(c.width)]")
                 self = .states(values, shape: shape, mask: try inputs.mask(batch: batch, length: shape[1]))
-            case (true, true): throw inputs.fault("there are both 'input_ids' and 'encoder_hidden_states'; the text is one of them")
+            case (true, true):
+                throw inputs.fault("there are both 'input_ids' and 'encoder_hidden_states'; the text is one of them")
             case (false, false):
-                throw inputs.fault("there is no text: neither 'input_ids' [B, T] nor 'encoder_hidden_states' [B, T, \(c.width)]")
+                throw inputs.fault(
+                    "there is no text: neither 'input_ids' [B, T] nor 'encoder_hidden_states' [B, T, \(c.width)]")
             }
         }
 
@@ -173,7 +179,8 @@ extension ComponentRunner {
         let c = try VQGANConfiguration(configuration)
         let inputs = try ComponentInputs(
             input, component: "vqvae.encode", required: ["sample": "[B, \(c.inputChannels), H, W]"])
-        let (values, shape) = try inputs.floats("sample", [nil, c.inputChannels, nil, nil], "[B, \(c.inputChannels), H, W]")
+        let (values, shape) = try inputs.floats(
+            "sample", [nil, c.inputChannels, nil, nil], "[B, \(c.inputChannels), H, W]")
         guard shape[2] % c.scale == 0, shape[3] % c.scale == 0 else {
             throw inputs.fault("'sample' is \(shape[3])x\(shape[2]), and both sides must be multiples of \(c.scale)")
         }

@@ -46,14 +46,15 @@ package struct ComponentRunner {
         try translatingErrors {
             let network = try folderOfNetwork(component, folder)
             let configuration = try network.configuration()
-            let preparation: Preparation = switch component {
-            case "text_encoder": try textEncoder(configuration, input)
-            case "transformer": try maskedTransformer(configuration, input)
-            case "encoder": try partiEncoder(configuration, input)
-            case "decoder": try partiDecoder(configuration, input, form)
-            case "vqvae.encode": try vqganEncoder(configuration, input)
-            default: try vqganDecoder(configuration, input)
-            }
+            let preparation: Preparation =
+                switch component {
+                case "text_encoder": try textEncoder(configuration, input)
+                case "transformer": try maskedTransformer(configuration, input)
+                case "encoder": try partiEncoder(configuration, input)
+                case "decoder": try partiDecoder(configuration, input, form)
+                case "vqvae.encode": try vqganEncoder(configuration, input)
+                default: try vqganDecoder(configuration, input)
+                }
             let weightType: DType = precision == .bfloat16 ? .bfloat16 : .float32
             let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
             // What it takes is counted first, from shapes alone.
@@ -66,7 +67,8 @@ package struct ComponentRunner {
             try backend.synchronize()
             for (name, tensor) in outputs where tensor.dtype == .float32 && !tensor.floats().allSatisfy(\.isFinite) {
                 throw TTIError(
-                    .notANumber, "numerics.not-finite", "the output '\(name)' has numbers that are not finite; try --dtype f32")
+                    .notANumber, "numerics.not-finite",
+                    "the output '\(name)' has numbers that are not finite; try --dtype f32")
             }
             return Result(
                 file: SafetensorsWriter.bytes(outputs), shapes: outputs.map { ($0.name, $0.tensor.shape.array) })
@@ -76,11 +78,12 @@ package struct ComponentRunner {
     /// The folder of the component's weights.
     private static func folderOfNetwork(_ component: String, _ folder: CheckpointFolder) throws -> CheckpointFolder {
         guard try folder.pipelineIndex() != nil else { return folder }
-        let name = switch component {
-        case "encoder", "decoder": "transformer"
-        case "vqvae.encode", "vqvae.decode": "vqvae"
-        default: component
-        }
+        let name =
+            switch component {
+            case "encoder", "decoder": "transformer"
+            case "vqvae.encode", "vqvae.decode": "vqvae"
+            default: component
+            }
         guard folder.contains(name) else {
             throw TTIError(
                 .usage, "usage.component",
