@@ -150,7 +150,8 @@ package struct AttentionMask {
     /// `[1 or heads, queries, keys]` float32, added to the scores (relative positions).
     package var scoreBias: Tensor?
 
-    package init(causal: Bool = false, window: AttentionWindow? = nil, keyBias: Tensor? = nil, scoreBias: Tensor? = nil) {
+    package init(causal: Bool = false, window: AttentionWindow? = nil, keyBias: Tensor? = nil, scoreBias: Tensor? = nil)
+    {
         self.causal = causal
         self.window = window
         self.keyBias = keyBias

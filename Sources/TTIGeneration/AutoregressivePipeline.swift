@@ -33,7 +33,8 @@ package final class AutoregressivePipeline: ImagePipeline {
         var done = 0
 
         init(
-            batch: ImageBatch, prompt: Parti.PreparedPrompt, caches: [KeyValueCache], state: SamplingState, last: Tensor,
+            batch: ImageBatch, prompt: Parti.PreparedPrompt, caches: [KeyValueCache], state: SamplingState,
+            last: Tensor,
             codes: Tensor, generators: [TorchRandomStream]
         ) {
             self.batch = batch
@@ -72,7 +73,9 @@ package final class AutoregressivePipeline: ImagePipeline {
             throw SettingsError("usage.size", "this checkpoint makes \(width)x\(height) images only")
         }
         guard batch.items.allSatisfy({ $0.initialTokens == nil }) else {
-            throw SettingsError("usage.source", "tokens to begin with need masked decoding; this checkpoint decodes one token at a time")
+            throw SettingsError(
+                "usage.source", "tokens to begin with need masked decoding; this checkpoint decodes one token at a time"
+            )
         }
     }
 
@@ -87,11 +90,14 @@ package final class AutoregressivePipeline: ImagePipeline {
             prompt: transformer.prepare(transformer.encode(text, on: b), on: b),
             caches: transformer.makeCaches(rows: rows, on: b),
             state: b.samplingState(batch, temperature: batch.settings.temperature[0], firstStep: 0),
-            last: b.upload(HostTensor([Int32](repeating: Int32(transformer.configuration.startToken), count: images), [images])),
+            last: b.upload(
+                HostTensor([Int32](repeating: Int32(transformer.configuration.startToken), count: images), [images])),
             codes: b.upload(
                 HostTensor(
-                    [Int32](repeating: 0, count: images * batch.settings.tokenCount), [images, batch.settings.tokenCount])),
-            generators: batch.settings.randomNumbers == .torch ? batch.items.map { TorchRandomStream(seed: $0.seed) } : [])
+                    [Int32](repeating: 0, count: images * batch.settings.tokenCount),
+                    [images, batch.settings.tokenCount])),
+            generators: batch.settings.randomNumbers == .torch
+                ? batch.items.map { TorchRandomStream(seed: $0.seed) } : [])
     }
 
     // MARK: Loop
@@ -103,7 +109,7 @@ package final class AutoregressivePipeline: ImagePipeline {
         if let program = run.program {
             program.replay()
         } else if run.batch.settings.randomNumbers == .torch {
-            decodeToken(run) // chooses on the host, which cannot be recorded
+            decodeToken(run)  // chooses on the host, which cannot be recorded
         } else {
             run.program = backend.record { [unowned self, unowned run] in decodeToken(run) }
         }
@@ -116,10 +122,10 @@ package final class AutoregressivePipeline: ImagePipeline {
         let mark = b.arena.mark
         defer { b.arena.rewind(to: mark) }
         let logits = transformer.step(
-            run.last, at: run.state.position, run.caches, run.prompt, on: b)            // [rows, codes]
+            run.last, at: run.state.position, run.caches, run.prompt, on: b)  // [rows, codes]
         let next =
             run.generators.isEmpty
-            ? b.guideAndSample(logits, run.state, into: run.codes)                      // [images]
+            ? b.guideAndSample(logits, run.state, into: run.codes)  // [images]
             : chooseOnHost(run.batch.settings.isGuided ? b.guide(logits, run.state) : logits, run)
         b.copy(next, to: run.last)
         b.increment(in: run.state.position)

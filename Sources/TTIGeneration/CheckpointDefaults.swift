@@ -26,7 +26,9 @@ extension GenerationSettings {
     }
 
     /// What an autoregressive checkpoint asks for: the `generation` object of its configuration, else no guidance.
-    static func autoregressive(_ model: Configuration, height: Int, width: Int) throws(FormatError) -> GenerationSettings {
+    static func autoregressive(_ model: Configuration, height: Int, width: Int) throws(FormatError)
+        -> GenerationSettings
+    {
         let generation = try model.section("generation")
         let temperature = Float(try generation?.number("temperature", default: 1, in: 0...1000) ?? 1)
         var settings = GenerationSettings(

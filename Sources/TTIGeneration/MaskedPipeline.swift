@@ -57,7 +57,8 @@ package final class MaskedPipeline: ImagePipeline {
                 "usage.size", "this checkpoint makes widths and heights that are multiples of \(2 * pixelsPerToken)")
         }
         if settings.randomNumbers == .torch, batch.firstStep > 0 {
-            throw SettingsError("usage.rng", "PyTorch's random numbers cannot begin with a picture; leave out --rng torch")
+            throw SettingsError(
+                "usage.rng", "PyTorch's random numbers cannot begin with a picture; leave out --rng torch")
         }
         try batch.checkInitialTokens(codes: transformer.configuration.codebookSize)
     }
@@ -88,7 +89,8 @@ package final class MaskedPipeline: ImagePipeline {
             order: settings.order == .halton
                 ? b.upload(
                     HostTensor(
-                        HaltonOrder.ranks(height: settings.gridHeight, width: settings.gridWidth), [settings.tokenCount]))
+                        HaltonOrder.ranks(height: settings.gridHeight, width: settings.gridWidth), [settings.tokenCount]
+                    ))
                 : nil)
         run = Run(
             batch: batch, plan: plan, prompt: prompt,
@@ -112,13 +114,13 @@ package final class MaskedPipeline: ImagePipeline {
 
         // at first nothing is known, so images of one prompt have the same logits
         let isShared = index == 0 && masked == settings.tokenCount && run.batch.isOnePrompt
-        let tokens = isShared ? run.grid.tokens.prefixRows(0..<1) : run.grid.tokens     // [images or 1, tokens]
-        let rows = settings.isGuided ? b.concatenate([tokens, tokens], axis: 0) : tokens // [rows, tokens]
+        let tokens = isShared ? run.grid.tokens.prefixRows(0..<1) : run.grid.tokens  // [images or 1, tokens]
+        let rows = settings.isGuided ? b.concatenate([tokens, tokens], axis: 0) : tokens  // [rows, tokens]
         let grid = rows.reshaped([rows.shape[0], settings.gridHeight, settings.gridWidth])
-        let hidden = transformer.hidden(grid, run.prompt, on: b)                        // [rows, tokens, channels]
-        let unknown = b.maskedPlaces(tokens, maskToken: maskToken, count: masked)       // [images or 1, masked]
-        var logits = transformer.logits(hidden, at: unknown, on: b)                     // [rows, masked, codes]
-        if settings.isGuided { logits = b.guide(logits, run.state) }                    // [images or 1, masked, codes]
+        let hidden = transformer.hidden(grid, run.prompt, on: b)  // [rows, tokens, channels]
+        let unknown = b.maskedPlaces(tokens, maskToken: maskToken, count: masked)  // [images or 1, masked]
+        var logits = transformer.logits(hidden, at: unknown, on: b)  // [rows, masked, codes]
+        if settings.isGuided { logits = b.guide(logits, run.state) }  // [images or 1, masked, codes]
         if settings.randomNumbers == .torch {
             chooseOnHost(index, logits)
         } else {

@@ -47,7 +47,8 @@ package final class PipelineCheckpoint {
     package init(_ folder: CheckpointFolder) throws(FormatError) {
         guard let index = try folder.pipelineIndex() else {
             throw FormatError(
-                .invalid, "model.layout", "there is no model_index.json: this folder holds one component, not a pipeline",
+                .invalid, "model.layout",
+                "there is no model_index.json: this folder holds one component, not a pipeline",
                 at: quoted(folder.path))
         }
         self.folder = folder
@@ -61,7 +62,8 @@ package final class PipelineCheckpoint {
             let scheduler = try folder.folder("scheduler").configuration("scheduler_config.json")
             let maskToken = try scheduler.integer("mask_token_id", in: 0...transformer.vocabularySize - 1)
             guard maskToken >= transformer.codebookSize else {
-                throw scheduler.error("'mask_token_id' is \(maskToken), which is one of the \(transformer.codebookSize) codes")
+                throw scheduler.error(
+                    "'mask_token_id' is \(maskToken), which is one of the \(transformer.codebookSize) codes")
             }
             networks = .masked(text: text, transformer: transformer, maskToken: maskToken)
             defaults = try .masked(scheduler, gridSide: transformer.gridSide)
@@ -89,7 +91,8 @@ package final class PipelineCheckpoint {
         guard codes <= detokenizer.codebookSize else {
             throw FormatError(
                 .invalid, "model.config",
-                "the transformer makes \(codes) codes, but the detokenizer has \(detokenizer.codebookSize)", at: quoted(path))
+                "the transformer makes \(codes) codes, but the detokenizer has \(detokenizer.codebookSize)",
+                at: quoted(path))
         }
         guard tokenizer.vocabularySize <= text else {
             throw FormatError(
@@ -174,7 +177,8 @@ package final class PipelineCheckpoint {
             throw FormatError(
                 .invalid, "model.unread",
                 "\(weights.unread.count) tensors belong to no part of the network, the first is \(quoted(first))",
-                at: quoted(joinPath(folder.path, component)), try: "check that the configuration belongs to these weights")
+                at: quoted(joinPath(folder.path, component)),
+                try: "check that the configuration belongs to these weights")
         }
         return network
     }

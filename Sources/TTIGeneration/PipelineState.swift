@@ -42,7 +42,8 @@ extension ImageBatch {
             guard tokens.count == settings.tokenCount else {
                 throw SettingsError(
                     "usage.tokens",
-                    "\(tokens.count) tokens to begin with, but the image has \(settings.gridHeight)x\(settings.gridWidth)")
+                    "\(tokens.count) tokens to begin with, but the image has \(settings.gridHeight)x\(settings.gridWidth)"
+                )
             }
             guard tokens.allSatisfy({ $0 >= -1 && $0 < Int32(codes) }) else {
                 throw SettingsError("usage.tokens", "a token to begin with is outside 0...\(codes - 1)")

@@ -62,7 +62,9 @@ import Testing
 
     @Test func `the first cells are the reference's`() {
         #expect(
-            Array(cells(16).prefix(8)) == [[8, 5], [4, 10], [12, 1], [2, 7], [10, 12], [6, 3], [14, 8], [1, 14]])
+            Array(cells(16).prefix(8)) == [
+                [8, 5], [4, 10], [12, 1], [2, 7], [10, 12], [6, 3], [14, 8], [1, 14],
+            ])
         #expect(
             Array(cells(32).prefix(8))
                 == [[16, 10], [8, 21], [24, 3], [4, 14], [20, 24], [12, 7], [28, 17], [2, 28]])

@@ -25,7 +25,8 @@ enum ShippedPipelines {
 extension ImagePipeline {
     /// A batch of a prompt with the checkpoint's defaults, changed by `change`.
     func batch(
-        _ prompt: String, negative: String = "", seeds: [UInt64], _ change: (inout GenerationSettings) -> Void = { _ in }
+        _ prompt: String, negative: String = "", seeds: [UInt64],
+        _ change: (inout GenerationSettings) -> Void = { _ in }
     ) -> ImageBatch {
         var settings = defaults
         change(&settings)
