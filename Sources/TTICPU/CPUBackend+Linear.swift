@@ -115,5 +115,3 @@ extension CPUBackend {
 extension Activation {
     var kernel: ctti_activation { ctti_activation(UInt32(rawValue)) }
 }
-
-func notYet() -> Never { fatalError("not written yet") }

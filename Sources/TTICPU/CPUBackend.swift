@@ -2,7 +2,7 @@ internal import CTTIKernels
 internal import Glibc
 package import TTICore
 
-/// The CPU: our own SIMD kernels (CTTIKernels) and OpenBLAS. Activations are float32; weights are float32 or bfloat16 (which
+/// The CPU: our own kernels (CTTIKernels). Activations are float32; weights are float32 or bfloat16 (which
 /// are widened in registers), and so is the key-value cache.
 ///
 /// Operations run at once, on the caller's thread and the pool's; `synchronize` waits for nothing and only reports.

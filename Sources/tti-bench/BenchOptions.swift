@@ -17,6 +17,7 @@ struct BenchOptions {
           --dtype NAME     weights and cache in f32 or bf16 (bf16)
           --threads N      (the cores that this process may use)
           --seconds X      time for each case (0.5)
+          --openblas       our products beside OpenBLAS's, in turns, instead
           --list           names only
           --json           an object a line
         """
@@ -27,6 +28,7 @@ struct BenchOptions {
     var weightType = DType.bfloat16
     var threads = ThreadPool.defaultThreadCount
     var seconds = 0.5
+    var isOpenBLAS = false
     var isList = false
     var isJSON = false
     var isHelp = false
@@ -66,6 +68,7 @@ struct BenchOptions {
                     throw Failure(text: "--seconds is a number up to 3600, not '\(text)'")
                 }
                 seconds = number
+            case "--openblas": isOpenBLAS = true
             case "--list": isList = true
             case "--json": isJSON = true
             case "--help", "-h": isHelp = true

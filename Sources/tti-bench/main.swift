@@ -16,7 +16,11 @@ if options.isHelp {
     for opCase in options.cases { print(opCase) }
 } else {
     do {
-        try Bench(options).run()
+        if options.isOpenBLAS {
+            try OpenBLASPeer(threads: options.threads, seconds: options.seconds).run()
+        } else {
+            try Bench(options).run()
+        }
     } catch {
         complain("tti-bench: error[backend.failed]: \(error)")
         exit(70)
