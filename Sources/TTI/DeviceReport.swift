@@ -72,6 +72,18 @@ package func hostMemory() -> (total: Int, free: Int) {
     return (total, free)
 }
 
+/// Throws when the host has less memory free than is needed, before any of it is taken: an allocation that the system
+/// promised and cannot keep ends the process.
+func checkHostMemory(weights: Int, work: Int) throws(TTIError) {
+    let free = hostMemory().free
+    guard free > 0, weights + work > free else { return }
+    let remedy = work > weights ? "try a smaller size, or --batch 1" : "try --dtype bf16, or a smaller checkpoint"
+    throw TTIError(
+        .outOfMemory, "device.memory",
+        "\(byteText(weights + work)) of memory are needed (weights \(byteText(weights)), work \(byteText(work))), \(byteText(free)) are "
+            + "free; \(remedy)")
+}
+
 /// A file that the system makes up, whose size it does not say.
 private func textOfSystemFile(_ path: String) throws -> String {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)

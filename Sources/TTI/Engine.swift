@@ -95,6 +95,8 @@ package final class Engine {
     ) throws -> (images: [RGBImage], tokens: [[Int32]], timings: GenerationTimings) {
         let plan = try plan(batch)
         var timings = GenerationTimings()
+        // What is reserved already is in memory and not free any more.
+        if plan.arenaBytes > backend.arena.buffer.byteCount { try checkHostMemory(weights: 0, work: plan.arenaBytes) }
         try backend.reserve(arenaBytes: plan.arenaBytes)
         let start = ContinuousClock.now
         pipeline.prepare(batch)

@@ -19,6 +19,8 @@ package struct GenerationPlan: Sendable {
         let pipeline = try checkpoint.makePipeline(on: counter, weights: .shapes)
         pipeline.prepare(batch)
         let encode = counter.totals.flops
+        // Forgetting the operations forgets the highest mark too.
+        var peak = counter.arena.peak
         counter.reset()
         let count = pipeline.stepCount
         var decode = 0
@@ -32,11 +34,12 @@ package struct GenerationPlan: Sendable {
             if isUniform || step == count / 2 {
                 (weightBytes, middleFlops) = (counter.totals.weightBytes, counter.totals.flops)
             }
+            peak = max(peak, counter.arena.peak)
             counter.reset()
         }
         _ = try pipeline.detokenize(try pipeline.tokens())
         stepCount = count
-        arenaBytes = counter.arena.peak
+        arenaBytes = max(peak, counter.arena.peak)
         weightBytesPerStep = weightBytes
         flopsPerStep = middleFlops
         flops = (encode, decode, counter.totals.flops)

@@ -26,10 +26,11 @@ package final class CheckpointOutline {
     /// Pixels for each token, in each direction.
     package var pixelsPerToken: Int { engine.pipeline.pixelsPerToken }
 
-    /// Fills in defaults and checks every value.
-    /// - Throws: `TTIError` of code usage.
-    package func resolve(_ request: GenerationRequest) throws(TTIError) -> ResolvedSettings {
-        try translatingErrors { resolved(try engine.batch(for: request).settings) }
+    /// Checks every value of a request, and that this machine has the memory for it.
+    /// - Throws: `TTIError` of code usage or outOfMemory.
+    package func check(_ request: GenerationRequest, batch: Int?) throws(TTIError) {
+        let plan = try plan(request, batch: batch)
+        try checkHostMemory(weights: plan.weightBytes, work: plan.arenaBytes)
     }
 
     private func resolved(_ settings: GenerationSettings) -> ResolvedSettings {

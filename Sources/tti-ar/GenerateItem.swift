@@ -146,7 +146,9 @@ struct GenerateItem {
         // One image stands for all, except that each may have tokens of its own.
         let sample = inputs.tokens.count > 1 ? 0..<settings.request.count : 0..<1
         for part in parts(sample, inputs, pixelsPerToken: outline.pixelsPerToken) {
-            _ = try outline.resolve(part.request)
+            var request = part.request
+            request.count = min(settings.request.count, 64)
+            try outline.check(request, batch: settings.batch)
         }
         var outputs = paths(mode: outline.mode)
         if let tokens = savedTokensPath(mode: outline.mode) { outputs.append(tokens) }

@@ -34,6 +34,22 @@ enum Interrupts {
         var ignore = sigaction()
         unsafe ignore.__sigaction_handler.sa_handler = SIG_IGN
         unsafe sigaction(SIGPIPE, &ignore, nil)
+        if environmentVariable("TTI_AR_TRACE") == nil { installFaultHandlers() }
+    }
+
+    /// A fault of ours, or a mapped file that another process made shorter, ends in one line too. With `TTI_AR_TRACE` set,
+    /// the system does what it does.
+    private static func installFaultHandlers() {
+        // A stack that has run over cannot run the handler.
+        let size = 64 * 1024
+        var stack = unsafe stack_t(ss_sp: malloc(size), ss_flags: 0, ss_size: size)
+        unsafe sigaltstack(&stack, nil)
+        for number in [SIGILL, SIGTRAP, SIGABRT, SIGSEGV, SIGFPE, SIGBUS] {
+            var action = sigaction()
+            unsafe action.__sigaction_handler.sa_handler = faulted
+            action.sa_flags = Int32(SA_ONSTACK)
+            unsafe sigaction(number, &action, nil)
+        }
     }
 
     /// Runs work that looks at `isRequested` between its operations.
@@ -73,4 +89,16 @@ private func interrupted(_ number: Int32) {
     let text: StaticString = "tti-ar: error[cancelled]: stopped by a signal; nothing half-written is left\n"
     _ = unsafe write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
     _exit(Interrupts.exitCode.load(ordering: .relaxed))
+}
+
+/// As `interrupted`: only what may be done inside a signal handler.
+private func faulted(_ number: Int32) {
+    TemporaryFiles.unlinkAll()
+    let changed: StaticString =
+        "tti-ar: error[io.changed]: a file became shorter, or could not be read, while it was in use\n"
+    let bug: StaticString =
+        "tti-ar: error[internal]: this is a fault of tti-ar; please report it with the command and what 'TTI_AR_TRACE=1' shows\n"
+    let text = number == SIGBUS ? changed : bug
+    _ = unsafe write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
+    _exit(number == SIGBUS ? TTIError.Code.inputOutput.rawValue : TTIError.Code.internalFault.rawValue)
 }

@@ -99,6 +99,7 @@ struct RefusedArguments: Sendable, CustomTestStringConvertible {
         .init("generate cube -m scenes-ar --width 128", 64, "usage.size", "256x256"),
         .init("generate cube -m scenes-ar --order halton", 64, "usage.mode"),
         .init("generate cube -m scenes-masked --mode ar", 64, "usage.mode", "--mode parallel"),
+        .init("generate cube --count 300 --batch 4096 -W 4096 -H 4096", 80, "device.memory", "free"),
         .init("generate cube -m no-such-model", 66, "model.missing", "no-such-model"),
         .init("generate cube -m scenes-maskd", 66, "model.missing", "scenes-masked"),
         .init("generate cube -m /no/such/folder", 66, "model.missing"),

@@ -60,6 +60,16 @@ import Testing
         #expect(place.read("all-6.png") == place.read("six.png") && place.read("all-5.png") != place.read("all-6.png"))
     }
 
+    @Test func `a large batch has the memory that its steps take`() {
+        let outcome = CommandProcess.run(
+            [
+                "generate", "a red cube", "-s", "1", "--count", "24", "--batch", "24", "--steps", "1", "-o",
+                "{seed}.png", "-q",
+            ],
+            in: place.path)
+        #expect(outcome.status == 0 && outcome.lines.count == 24, "\(outcome)")
+    }
+
     @Test func `an object a line with --json, and nothing else`() throws {
         let outcome = generate("a red cube", "-s", "7", "--count", "2", "--json", "-o", "{index}.png")
         #expect(outcome.status == 0 && outcome.lines.count == 2, "\(outcome)")

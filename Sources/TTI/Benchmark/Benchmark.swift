@@ -90,17 +90,19 @@ package struct Benchmark: Sendable {
         let weightBytes = counter.preparedByteCount
         let work = try counted(counter)
         let places = try positions(subject, sizes)
+        let preparationPeak = counter.arena.peak
         counter.reset()
         counter.decodePosition = places.reduce(0, +) / max(1, places.count)
         try work.run(places[0])
         let cost = counter.cost
-        try checkMemory(weightBytes + counter.arena.peak, subject.name, weightType)
+        let arenaBytes = max(preparationPeak, counter.arena.peak)
+        try checkMemory(weightBytes + arenaBytes, subject.name, weightType)
 
         let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
         let backend = CPUBackend(weightType: weightType, threads: threads ?? ThreadPool.defaultThreadCount)
         let before = try MeasuredCeilings(backend)
         let preparation = try subject.load(what, sizes, on: backend, isCounting: false)
-        try backend.reserve(arenaBytes: counter.arena.peak)
+        try backend.reserve(arenaBytes: arenaBytes)
         let timed = try preparation(backend)
         let samples = try sample(timed, places, progress)
         let after = try MeasuredCeilings(backend)
@@ -111,7 +113,7 @@ package struct Benchmark: Sendable {
             repeats: all.count / (places.count * unitsInARow), seconds: SampleQuantiles(all),
             positions: what == .decode ? zip(places, samples).map { ($0, SampleQuantiles($1).median) } : [],
             tokens: timed.tokens, bytes: cost.bytes, flops: cost.flops, ceilings: before.best(after),
-            peakMemory: weightBytes + counter.arena.peak)
+            peakMemory: weightBytes + arenaBytes)
     }
 
     private var unitsInARow: Int { steps ?? (what == .decode ? 8 : 1) }
