@@ -35,12 +35,11 @@ def micro_conditions(count, device):
     return torch.tensor([MICRO_CONDITIONS], device=device).expand(count, -1)
 
 
-def encode_text(text_encoder, ids):
-    """The hidden states that the transformer reads (before the last layer, as in the stock pipeline) and the projection.
+def text_layers(model, ids):
+    """Hidden states before the last layer of a CLIP text model, and after it.
 
-    The same as text_encoder(ids, output_hidden_states=True), written out so that it compiles into one graph.
+    The same as model(ids, output_hidden_states=True), written out so that it compiles into one graph.
     """
-    model = text_encoder.text_model
     x = model.embeddings.token_embedding(ids) + model.embeddings.position_embedding.weight[:ids.shape[1]]
     for layer in model.encoder.layers:
         hidden, attention = x, layer.self_attn
@@ -50,6 +49,13 @@ def encode_text(text_encoder, ids):
         y = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         x = x + attention.out_proj(y.transpose(1, 2).flatten(2))
         x = x + layer.mlp(layer.layer_norm2(x))
+    return hidden, x
+
+
+def encode_text(text_encoder, ids):
+    """The hidden states that the transformer reads (before the last layer, as in the stock pipeline) and the projection."""
+    model = text_encoder.text_model
+    hidden, x = text_layers(model, ids)
     first_end = (ids == text_encoder.config.eos_token_id).int().argmax(-1)
     pooled = model.final_layer_norm(x)[torch.arange(len(ids), device=ids.device), first_end]
     return hidden, text_encoder.text_projection(pooled)

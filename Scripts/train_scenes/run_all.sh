@@ -1,14 +1,15 @@
 #!/bin/bash
-# Makes both checkpoints from nothing on the GPUs of one host (1, 2, 4, ...).
+# Makes the checkpoints from nothing on the GPUs of one host (1, 2, 4, ...).
 #
-#   run_all.sh OUT [STAGE ...]        stages: first ahead rest token_models sweep export; all of them without STAGE
+#   run_all.sh OUT [STAGE ...]        stages: first ahead rest token_models diffusion sweep export; all of them without STAGE
 #
 #   first          the VQGAN on all GPUs but the last; on the last one the judge; captions on the processors
 #   ahead          on the last GPU: renders shards into memory and waits with them for the VQGAN
 #   rest           on the other GPUs: renders and encodes the remaining shards
 #   token_models   the masked and the autoregressive model, each on half of the GPUs; they compile, then wait for the shards
+#   diffusion      on one GPU, beside any of the above: its autoencoder, latents, the diffusion model; what is there already stays
 #   sweep          chooses the sampling settings, makes the table with PyTorch's samplers
-#   export         writes Checkpoints/
+#   export         writes Checkpoints/; both for the MODELS named
 #
 # With one GPU the stages follow each other. With more, `first`, `ahead` and `token_models` may be started beside each
 # other in this order: each waits for the files that it needs. Seconds and sizes come from the environment.
@@ -25,6 +26,12 @@ TOKEN_SECONDS=${TOKEN_SECONDS:-700}          # of each token model, or an end in
 SHARDS=${SHARDS:-17}
 SHARD_SCENES=${SHARD_SCENES:-25000}
 AHEAD=${AHEAD:-8}
+DIFFUSION_GPU=${DIFFUSION_GPU:-$((GPUS - 1))}
+VAE_SECONDS=${VAE_SECONDS:-220}
+VAE_SCENES=${VAE_SCENES:-30000}
+DIFFUSION_SECONDS=${DIFFUSION_SECONDS:-650}  # or an end in $OUT/until
+LATENT_SHARDS=${LATENT_SHARDS:-6}            # 29 GB of the GPU's memory until the autoencoder is trained
+MODELS=${MODELS:-masked ar diffusion}
 PYTHON=${PYTHON:-python3}
 EXTRA=${EXTRA:-}                             # "--device cpu --tiny" tries the order of things without a GPU
 SHARD_OPTIONS="--out $OUT --shards $SHARDS"
@@ -71,19 +78,45 @@ token_models() {
   wait
 }
 
+# The three wait for each other's files; the slow starts (renders, compilation) go on beside the first.
+diffusion() {
+  local options="--out $OUT --shards $LATENT_SHARDS" end=(--seconds "$DIFFUSION_SECONDS") jobs=()
+  if [ -e "$OUT/until" ]; then end=(--until "$OUT/until"); fi
+  rm -f "$OUT/diffusion.done"
+  nice $PYTHON make_captions.py $options --shard-scenes "$SHARD_SCENES" > "$OUT/diffusion_captions.log" 2>&1 & jobs+=($!)
+  if [ ! -e "$OUT/vae" ]; then
+    diffusion_gpu train_vae.py --out "$OUT" --seconds "$VAE_SECONDS" --scenes "$VAE_SCENES" ${VAE_EXTRA:-} $EXTRA > "$OUT/vae.log" 2>&1 & jobs+=($!)
+  fi
+  diffusion_gpu make_latents.py $options --shard-scenes "$SHARD_SCENES" --ahead "$LATENT_SHARDS" $DEVICE > "$OUT/latents.log" 2>&1 & jobs+=($!)
+  diffusion_gpu train_diffusion.py $options --name diffusion "${end[@]}" --graph $EXTRA ${DIFFUSION_EXTRA:-} > "$OUT/diffusion.log" 2>&1 & jobs+=($!)
+  for _ in "${jobs[@]}"; do                  # one that fails would keep the others waiting
+    if ! wait -n; then
+      echo "run_all.sh: diffusion failed: see vae.log, latents.log, diffusion.log and diffusion_captions.log in $OUT" >&2
+      kill "${jobs[@]}" 2> /dev/null || true
+      exit 1
+    fi
+  done
+}
+diffusion_gpu() { CUDA_VISIBLE_DEVICES=$DIFFUSION_GPU exec $PYTHON "$@"; }
+
 sweep() {
-  CUDA_VISIBLE_DEVICES=0 $PYTHON sweep.py --out "$OUT" --model masked --name masked ${SWEEP_EXTRA:-} $EXTRA > "$OUT/sweep_masked.log" 2>&1 &
-  CUDA_VISIBLE_DEVICES=$((GPUS > 1 ? 1 : 0)) $PYTHON sweep.py --out "$OUT" --model ar --name ar ${SWEEP_EXTRA:-} $EXTRA > "$OUT/sweep_ar.log" 2>&1 &
-  CUDA_VISIBLE_DEVICES=$LAST $PYTHON sweep.py --out "$OUT" --model renders ${SWEEP_EXTRA:-} $DEVICE > "$OUT/sweep_renders.log" 2>&1 &
+  local model gpu=0
+  for model in $MODELS; do
+    CUDA_VISIBLE_DEVICES=$gpu $PYTHON sweep.py --out "$OUT" --model "$model" --name "$model" ${SWEEP_EXTRA:-} $EXTRA > "$OUT/sweep_$model.log" 2>&1 &
+    gpu=$(((gpu + 1) % GPUS))
+  done
+  if [ -e "$OUT/vqvae" ]; then
+    CUDA_VISIBLE_DEVICES=$LAST $PYTHON sweep.py --out "$OUT" --model renders ${SWEEP_EXTRA:-} $DEVICE > "$OUT/sweep_renders.log" 2>&1 &
+  fi
   wait
   cat "$OUT"/sweep_*.log
 }
-export_checkpoints() { $PYTHON export.py --run "$OUT" --out "${CHECKPOINTS:-$HERE/../../Checkpoints}" $(grep -o -- --tiny <<< "$EXTRA" || true); }
+export_checkpoints() { $PYTHON export.py --run "$OUT" --out "${CHECKPOINTS:-$HERE/../../Checkpoints}" --models $MODELS $(grep -o -- --tiny <<< "$EXTRA" || true); }
 
 for stage in "${@:-all}"; do
   case $stage in
-    all) first; ahead; rest; token_models; sweep; export_checkpoints ;;
-    first | ahead | rest | token_models | sweep) $stage ;;
+    all) first; ahead; rest; token_models; diffusion; sweep; export_checkpoints ;;
+    first | ahead | rest | token_models | diffusion | sweep) $stage ;;
     export) export_checkpoints ;;
     *) echo "run_all.sh: no stage '$stage'" >&2; exit 64 ;;
   esac

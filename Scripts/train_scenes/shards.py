@@ -1,7 +1,7 @@
-"""The training set of the token models, in shards: files of tokens and of caption ids that belong together.
+"""The training set of the text-to-image models, in shards: files of tokens or latents, and of caption ids, that belong together.
 
-Shard k holds the scenes `sample_scenes(scenes, SEED + k)`, none with a held-out pair. Who makes the tokens and who makes
-the captions both draw the scenes again from the seed, so pictures never travel.
+Shard k holds the scenes `sample_scenes(scenes, SEED + k)`, none with a held-out pair. Who makes the tokens or latents and who
+makes the captions both draw the scenes again from the seed, so pictures never travel.
 """
 import os
 
@@ -24,29 +24,38 @@ def tokens_path(folder, k):
     return os.path.join(folder, f"tokens_{k}.npy")
 
 
+def latents_path(folder, k):
+    return os.path.join(folder, f"latents_{k}.npy")
+
+
 def captions_path(folder, k):
     return os.path.join(folder, f"captions_{k}.npz")
 
 
 class TokenSet:
-    """Tokens (n, 256) and caption ids (n, CAPTIONS, 40), int16, on the device. It grows as shards appear."""
-    def __init__(self, folder, shards, kind, device):
-        self.folder, self.kind, self.device = folder, kind, device
+    """Tokens (n, 256) int16, or latents (n, 4, 32, 32) float16, and caption ids (n, CAPTIONS, 40) int16, on the device.
+
+    It grows as shards appear.
+    """
+    def __init__(self, folder, shards, kind, device, path=tokens_path):
+        self.folder, self.kind, self.device, self.path = folder, kind, device, path
         self.pending, self.tokens, self.captions = list(range(shards)), None, None
-        for path in (tokens_path(folder, 0), captions_path(folder, 0)):      # the first shard has the validation scenes
-            wait_for(path)
+        for needed in (path(folder, 0), captions_path(folder, 0)):           # the first shard has the validation scenes
+            wait_for(needed)
         self.grow()
 
     def grow(self):
         """Takes in the shards that are there by now."""
-        ready = [k for k in self.pending if os.path.exists(tokens_path(self.folder, k)) and os.path.exists(captions_path(self.folder, k))]
+        ready = [k for k in self.pending if os.path.exists(self.path(self.folder, k)) and os.path.exists(captions_path(self.folder, k))]
         if not ready:
             return
         tokens, captions = ([] if part is None else [part] for part in (self.tokens, self.captions))
         for k in ready:
-            tokens.append(torch.from_numpy(np.load(tokens_path(self.folder, k))).to(self.device))
+            tokens.append(torch.from_numpy(np.load(self.path(self.folder, k))).to(self.device))
             with np.load(captions_path(self.folder, k)) as file:
                 captions.append(torch.from_numpy(file[self.kind]).to(self.device))
+            if len(tokens[-1]) != len(captions[-1]):
+                raise SystemExit(f"shard {k} has {len(tokens[-1])} pictures and captions of {len(captions[-1])}: make both with one --shard-scenes")
         self.tokens, self.captions = torch.cat(tokens), torch.cat(captions)
         self.pending = [k for k in self.pending if k not in ready]
 

@@ -2,6 +2,7 @@
 
     python sweep.py --out RUN --model masked --name masked
     python sweep.py --out RUN --model ar --name ar
+    python sweep.py --out RUN --model diffusion --name diffusion
     python sweep.py --out RUN --model renders          # what the judge says of renders and of VQGAN reconstructions
 """
 import argparse
@@ -19,8 +20,10 @@ import prompts
 import render
 import scenes as S
 import train_vqgan
+import vae
 import vqgan
 from captions import CaptionTokenizer
+from picture_loss import pairs
 from training import wait_for
 
 AT_ONCE = 600
@@ -30,6 +33,12 @@ SETTINGS = {                                                 # the likely ones f
                                             (16, 2.0, 2.0), (12, 2.5, 1.0), (12, 2.0, 0.5), (12, 3.0, 2.0), (20, 2.0, 2.0)]],
     "ar": [dict(guidance_scale=guidance, temperature=1.0, top_p=top_p)
            for guidance, top_p in [(1.5, 0.9), (1.25, 0.9), (1.5, 0.8), (1.75, 0.9), (1.0, 0.8), (2.0, 0.9), (1.25, 0.8), (1.5, 0.95), (2.0, 0.8)]],
+    "diffusion": [dict(scheduler=scheduler, num_inference_steps=steps, guidance_scale=guidance)
+                  for scheduler, steps, guidance in [("DPMSolverMultistepScheduler", 20, 2.0), ("DPMSolverMultistepScheduler", 20, 1.5),
+                                                     ("DPMSolverMultistepScheduler", 20, 3.0), ("DPMSolverMultistepScheduler", 25, 2.0),
+                                                     ("DDIMScheduler", 25, 2.0), ("DPMSolverMultistepScheduler", 25, 1.5),
+                                                     ("DPMSolverMultistepScheduler", 20, 2.5), ("DPMSolverMultistepScheduler", 25, 3.0),
+                                                     ("DPMSolverMultistepScheduler", 20, 4.0), ("DDIMScheduler", 25, 3.0)]],
 }
 CHOSEN_BY = ("one", "two", "two_free", "three_free")
 
@@ -46,6 +55,12 @@ class Sampler:
             self.parts = masked_model.build(options.tiny)
             for part, name in zip(self.parts, ("transformer", "text_encoder")):
                 part.load_state_dict(rounded[name])
+        elif self.model == "diffusion":
+            import diffusion_model
+            self.tokenizer, self.module = CaptionTokenizer("clip"), diffusion_model
+            self.parts = diffusion_model.build(options.tiny)
+            for part, name in zip(self.parts, ("unet", "text_encoder")):
+                part.load_state_dict(rounded[name])
         else:
             import parti
             small = dict(d_model=64, num_heads=2, encoder_layers=1, decoder_layers=1) if options.tiny else {}
@@ -55,15 +70,17 @@ class Sampler:
             part.to(device).eval()
         self.empty = torch.tensor(self.tokenizer(""), device=device)
 
-    def tokens(self, texts, settings, seed):
+    def codes(self, texts, settings, seed):
+        """Tokens or latents."""
         ids = torch.tensor([self.tokenizer(text) for text in texts], device=self.device)
-        if self.model == "masked":
+        if self.model in ("masked", "diffusion"):
             return self.module.generate(*self.parts, ids, self.empty, seed=seed, **settings)
         generator = torch.Generator(self.device).manual_seed(seed)
         return self.parts[0].generate(ids, self.empty[None], generator=generator, **settings)
 
-    def pictures(self, vqvae, texts, settings, seed=0):
-        parts = [vqgan.decode(vqvae, self.tokens(texts[i:i + AT_ONCE], settings, seed + i)) for i in range(0, len(texts), AT_ONCE)]
+    def pictures(self, autoencoder, texts, settings, seed=0):
+        decode = vae.decode if self.model == "diffusion" else vqgan.decode
+        parts = [decode(autoencoder, self.codes(texts[i:i + AT_ONCE], settings, seed + i)) for i in range(0, len(texts), AT_ONCE)]
         return torch.cat(parts)
 
 
@@ -88,15 +105,15 @@ def measure_vqgan(options, vqvae, device):
     images, masks = render.render(scenes, device, 64 if device.type == "cuda" else 4, with_mask=True)
     table, decoded = train_vqgan.evaluate(vqvae, scenes, images, masks)
     cubes = np.flatnonzero((scenes["shape"][:, 0] == S.CUBE) & (scenes["count"] <= 2))[:24]
-    P.write_grid(train_vqgan.pairs(images, decoded, cubes), os.path.join(options.out, "vqgan_cubes.png"), columns=8)
-    P.write_grid(train_vqgan.pairs(images, decoded, np.arange(min(24, len(images)))), os.path.join(options.out, "vqgan_pairs.png"), columns=8)
+    P.write_grid(pairs(images, decoded, cubes), os.path.join(options.out, "vqgan_cubes.png"), columns=8)
+    P.write_grid(pairs(images, decoded, np.arange(min(24, len(images)))), os.path.join(options.out, "vqgan_pairs.png"), columns=8)
     return table
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--out", required=True, help="folder of the run: judge.pt, vqvae, NAME.pt")
-    arguments.add_argument("--model", choices=["masked", "ar", "renders"], required=True)
+    arguments.add_argument("--out", required=True, help="folder of the run: judge.pt, vqvae or vae, NAME.pt")
+    arguments.add_argument("--model", choices=["masked", "ar", "diffusion", "renders"], required=True)
     arguments.add_argument("--name")
     arguments.add_argument("--count", type=int, default=400, help="prompts a row of the table")
     arguments.add_argument("--sweep-count", type=int, default=250, help="prompts a row when choosing")
@@ -108,14 +125,15 @@ def main():
     options = arguments.parse_args()
     device = torch.device(options.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    detector, vqvae = judge.load(os.path.join(options.out, "judge.pt"), device), vqgan.load(os.path.join(options.out, "vqvae"), device)
-    report = {}
+    wait_for(os.path.join(options.out, "judge.pt"))
+    detector, report = judge.load(os.path.join(options.out, "judge.pt"), device), {}
 
     def write():
         with open(os.path.join(options.out, f"table_{options.name or options.model}.json"), "w") as file:
             json.dump(report, file, indent=1)
 
     if options.model == "renders":
+        vqvae = vqgan.load(os.path.join(options.out, "vqvae"), device)
         report = judge_renders(options, detector, vqvae, device)
         for name, rows in report.items():
             print(f"{name}\n{evaluate.markdown(rows)}", flush=True)
@@ -126,13 +144,14 @@ def main():
 
     wait_for(os.path.join(options.out, options.name + ".done"))              # may be started while it trains
     began = time.time()
+    autoencoder = vae.load(os.path.join(options.out, "vae"), device) if options.model == "diffusion" else vqgan.load(os.path.join(options.out, "vqvae"), device)
     sampler = Sampler(options, device)
     entries = entries_of(prompts.prompts(options.sweep_count, prompts.SWEEP_SEED), CHOSEN_BY)
     tried = []
     for settings in SETTINGS[options.model][:1 if options.quick else None]:
         if tried and time.time() - began > options.seconds:
             break
-        images = sampler.pictures(vqvae, [entry["prompt"] for entry in entries], settings)
+        images = sampler.pictures(autoencoder, [entry["prompt"] for entry in entries], settings)
         rows = evaluate.table(judge.detect(detector, images), entries)
         tried.append((sum(rows[row]["all"] for row in CHOSEN_BY), settings, {row: rows[row]["all"] for row in rows}))
         print(f"{time.time() - began:5.1f} s", settings, tried[-1][2], {row: rows[row]["count"] for row in rows}, flush=True)
@@ -143,7 +162,7 @@ def main():
         return
     print("chosen", best[1], flush=True)
     entries = entries_of(prompts.prompts(options.count, prompts.TABLE_SEED))
-    images = sampler.pictures(vqvae, [entry["prompt"] for entry in entries], best[1], seed=1000)
+    images = sampler.pictures(autoencoder, [entry["prompt"] for entry in entries], best[1], seed=1000)
     found = judge.detect(detector, images)
     report["rows"] = evaluate.table(found, entries)
     print(evaluate.markdown(report["rows"]), f"\n{time.time() - began:.0f} s", flush=True)

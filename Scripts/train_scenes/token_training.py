@@ -1,4 +1,4 @@
-"""The training loop that both token models share: random scenes, random captions, one loss."""
+"""The training loop that the three text-to-image models share: random scenes, random captions, one loss."""
 import json
 import os
 
@@ -28,12 +28,19 @@ def arguments(parser, batch, rate):
     parser.add_argument("--resume", help="a NAME.pt to go on from; the optimizer starts anew")
     parser.add_argument("--hold", type=float, default=HOLD, help="share of the time at the full rate")
     parser.add_argument("--graph", action="store_true", help="replay the step as a CUDA graph: it is bound by kernel launches")
-    parser.add_argument("--smoke", type=int, default=0, help="so many steps on random tokens, and out: nothing is written")
+    parser.add_argument("--smoke", type=int, default=0, help="so many steps on random pictures, and out: nothing is written")
     return parser.parse_args()
 
 
-def train(options, modules, prepare, loss_function, tokenizer, weight_decay):
-    """Trains `modules` (name -> module). `prepare(tokens, ids)` gives the arguments of `loss_function`."""
+def random_tokens(count, device):
+    return torch.randint(0, 256, (count, 256), device=device).short()
+
+
+def train(options, modules, prepare, loss_function, tokenizer, weight_decay, path=shards.tokens_path, example=random_tokens):
+    """Trains `modules` (name -> module). `prepare(tokens, ids)` gives the arguments of `loss_function`.
+
+    Pictures are what the files `path` hold: tokens, or latents in their place; `example(count, device)` makes random ones.
+    """
     ranks = Ranks(options.device)
     device = ranks.device
     if options.resume:
@@ -73,12 +80,16 @@ def train(options, modules, prepare, loss_function, tokenizer, weight_decay):
         average.update()
         return loss
 
-    # Compile while the tokens are still being made: random ones, and a rate of zero.
-    warmup = [torch.randint(0, 256, (batch, length), device=device).short() for length in (256, 40)]
-    for _ in range(3):
-        training_step(*warmup, 0.0)
-    ranks.synchronize()
-    ranks.say("compiled")
+    # Compile while the pictures are still being made: random ones, and a rate of zero.
+    warmup = [example(batch, device), torch.randint(0, 256, (batch, 40), device=device).short()]
+    try:
+        for _ in range(3):
+            training_step(*warmup, 0.0)
+        ranks.synchronize()
+        ranks.say("compiled")
+    except Exception as error:                               # slower is better than nothing
+        compiled = loss_function
+        ranks.say("not compiled:", type(error).__name__, str(error)[:2000])
     if options.graph and ranks.cuda:
         try:
             gradients = recorded(eager_gradients, prepare(*warmup), optimizer)
@@ -86,7 +97,7 @@ def train(options, modules, prepare, loss_function, tokenizer, weight_decay):
                 training_step(*warmup, 0.0)
             ranks.synchronize()
             ranks.say("recorded")
-        except RuntimeError as error:
+        except Exception as error:
             gradients = eager_gradients
             ranks.say("no graph:", error)
     if options.smoke:
@@ -94,7 +105,7 @@ def train(options, modules, prepare, loss_function, tokenizer, weight_decay):
         return
     optimizer.state.clear()
     average = Average(parameters)
-    scenes = shards.TokenSet(options.out, options.shards, tokenizer, device)
+    scenes = shards.TokenSet(options.out, options.shards, tokenizer, device, path)
     held = min(shards.VALIDATION, len(scenes) // 4)
     empty = torch.tensor(CaptionTokenizer(tokenizer)(""), device=device).short()
     ranks.say("scenes", len(scenes))

@@ -1,7 +1,6 @@
 """Trains the VQGAN on its own renders: pixels, gradients of pixels, and late a patch discriminator.
 
-The pictures are mostly floor, which is easy, so pixels of objects and of a rim around them count eight times. The
-codebook follows the latents by moving sums over all ranks; codes that are hardly used start again at a random latent.
+The codebook follows the latents by moving sums over all ranks; codes that are hardly used start again at a random latent.
 """
 import argparse
 import json
@@ -11,49 +10,19 @@ import time
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 import pictures as P
 import render
 import scenes as S
 import vqgan
+from picture_loss import Adversary, pairs, pixel_loss, pixel_weight, psnr_table
 from training import Clock, Ranks
 
-OBJECT_WEIGHT = 8.0
 COMMITMENT = 1.0
 WARMUP = 150
 CODES_SETTLE = 0.7                                           # of the time: after it no code starts again
 ADVERSARY_BEGINS = 0.68                                      # of the time
 ADVERSARY_SHARE = 0.10                                       # of the pixel loss's gradient
-
-
-class PatchDiscriminator(nn.Sequential):
-    def __init__(self, width=48):
-        super().__init__(
-            nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 2 * width, 4, 2, 1), nn.GroupNorm(8, 2 * width), nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * width, 4 * width, 4, 2, 1), nn.GroupNorm(8, 4 * width), nn.LeakyReLU(0.2),
-            nn.Conv2d(4 * width, 1, 3, 1, 1))
-
-
-def pixel_loss(target, output, weight):
-    """Absolute and squared error, and differences of neighbours at two resolutions, with pixels scaled to [-1, 1]."""
-    error = 2 * (output - target)
-    loss = (weight * (error.abs() + 2 * error.square())).mean()
-    for halvings in range(2):
-        if halvings:
-            error, weight = F.avg_pool2d(error, 2), F.avg_pool2d(weight, 2)
-        across, down = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
-        loss = loss + (weight[..., 1:] * across.abs()).mean() + (weight[..., 1:, :] * down.abs()).mean()
-    return loss
-
-
-def object_pixels(masks, grow=0):
-    """Masks (n, 64, 64) of 4 x 4 pixels to (n, 1, 256, 256), grown by some cells."""
-    x = masks.float()[:, None]
-    if grow:
-        x = F.max_pool2d(x, 2 * grow + 1, 1, grow)
-    return F.interpolate(x, scale_factor=4)
 
 
 class Codebook:
@@ -94,32 +63,12 @@ class Codebook:
 def evaluate(model, scenes, pictures, masks):
     tokens = vqgan.encode(model, pictures, batch=min(64, len(pictures)))
     decoded = vqgan.decode(model, tokens)
-    error = (decoded.float() - pictures.float()).square()
-    is_object = object_pixels(masks)
-    per_picture = error.mean((1, 2, 3))
-    per_object = (error * is_object).sum((1, 2, 3)) / (3 * is_object.sum((1, 2, 3)).clamp_min(1))
-
-    def decibel(mse):
-        return (10 * torch.log10(255 ** 2 / mse.clamp_min(1e-3)))
-
-    def of_objects(rows):
-        return round(decibel(per_object[torch.from_numpy(rows).to(per_object.device)].mean()).item(), 2) if rows.any() else None
-
-    first = scenes["shape"][:, 0]
-    alone = scenes["count"] == 1
     used = torch.bincount(tokens.view(-1).long(), minlength=vqgan.CODES).float()
     share = used / used.sum()
     table = dict(
-        psnr=round(decibel(per_picture).mean().item(), 2), psnr_of_mean_error=round(decibel(per_picture.mean()).item(), 2),
-        psnr_object=of_objects(alone | ~alone), psnr_object_mean_of_pictures=round(decibel(per_object).mean().item(), 2),
-        psnr_object_by_shape={name: of_objects(alone & (first == k)) for k, name in enumerate(S.SHAPES)},
-        psnr_object_by_floor={name: of_objects(scenes["floor"] == k) for k, name in enumerate(S.FLOORS)},
+        psnr_table(scenes, pictures, decoded, masks),
         codes_used=int((used > 0).sum()), perplexity=round(torch.exp(-(share * (share + 1e-12).log()).sum()).item(), 1))
     return table, decoded
-
-
-def pairs(pictures, decoded, rows):
-    return torch.stack([pictures[rows], decoded[rows]], 1).flatten(0, 1)
 
 
 def main():
@@ -150,13 +99,12 @@ def main():
     torch.manual_seed(0)
     model = vqgan.load(options.resume, device).train() if options.resume else vqgan.build(options.tiny).to(device)
     model = model.to(memory_format=torch.channels_last)
-    adversary = PatchDiscriminator().to(device, memory_format=torch.channels_last)
-    ranks.broadcast([p.data for p in [*model.parameters(), *adversary.parameters()]])
+    adversary = Adversary(ranks)
+    ranks.broadcast([p.data for p in [*model.parameters(), *adversary.network.parameters()]])
     codes = model.quantize.embedding.weight.requires_grad_(False)
     codebook = Codebook(ranks, codes)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, options.rate, betas=(0.9, 0.95), weight_decay=1e-4, fused=ranks.cuda)
-    adversary_optimizer = torch.optim.AdamW(adversary.parameters(), 4e-4, betas=(0.5, 0.9), fused=ranks.cuda)
     ranks.say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}M parameters")
     encoder = ranks.compile(lambda x: model.quant_conv(model.encoder(x)))
     decoder = ranks.compile(lambda z: model.decoder(model.post_quant_conv(z)))
@@ -165,22 +113,7 @@ def main():
     def batch():
         rows = torch.randint(0, len(images), (options.batch,), device=device)
         target = vqgan.to_unit(images[rows]).contiguous(memory_format=torch.channels_last)
-        return target, 1 + (OBJECT_WEIGHT - 1) * object_pixels(masks[rows], grow=1)
-
-    def adversary_gradient(target, output, weight, strength):
-        """Trains the discriminator one step; its gradient at the output, scaled to the pixel loss's."""
-        adversary.requires_grad_(False)
-        with ranks.autocast():
-            wish = -adversary(output).float().mean()
-        gradient = torch.autograd.grad(wish, output)[0] * (weight / OBJECT_WEIGHT)
-        adversary.requires_grad_(True)
-        with ranks.autocast():
-            loss = F.relu(1 - adversary(target).float()).mean() + F.relu(1 + adversary(output.detach()).float()).mean()
-        adversary_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        ranks.mean([p.grad for p in adversary.parameters()])
-        adversary_optimizer.step()
-        return gradient * (strength / (gradient.norm() + 1e-12))
+        return target, pixel_weight(masks[rows])
 
     clock, step, progress, logged, saved, history = Clock(ranks, options.seconds), 0, 0.0, 0.0, 0.0, []
     clock.start()
@@ -213,7 +146,7 @@ def main():
         gradient = torch.autograd.grad(loss, leaf)[0]
         if progress > ADVERSARY_BEGINS:
             fade = min(1.0, (progress - ADVERSARY_BEGINS) / 0.08)
-            gradient = gradient + adversary_gradient(target, leaf, weight, ADVERSARY_SHARE * fade * gradient.norm())
+            gradient = gradient + adversary.gradient(target, leaf, weight, ADVERSARY_SHARE * fade * gradient.norm())
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward([output, commitment], [gradient.to(output.dtype), torch.ones_like(commitment)])
         ranks.mean([p.grad for p in parameters] + [counts, sums])
