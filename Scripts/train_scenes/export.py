@@ -33,7 +33,10 @@ def save_part(model, folder):
     shutil.rmtree(folder, ignore_errors=True)
     model.to(torch.bfloat16).save_pretrained(folder)
     path = os.path.join(folder, "config.json")
-    write_json(path, {k: v for k, v in read_json(path).items() if k != "_name_or_path"})
+    entries = {k: v for k, v in read_json(path).items() if k != "_name_or_path"}
+    if "dtype" in entries:                                   # transformers computes in this type, diffusers in float32 unless told otherwise
+        entries["dtype"] = "float32"
+    write_json(path, entries)
 
 
 def export_masked(options):

@@ -22,7 +22,7 @@ IS_HELD_OUT[HELD_OUT_PAIRS[:, 0], HELD_OUT_PAIRS[:, 1]] = True
 
 RADIUS = np.array([0.42, 0.74])                              # of the bounding sphere, small and large
 CUBE_ANGLES = 8                                              # steps in a quarter turn: corners take few forms, so the codebook keeps them sharp
-COUNT_SHARES = (0.34, 0.36, 0.30)                            # one, two, three objects
+COUNT_SHARES = (0.26, 0.34, 0.40)                            # one, two, three objects
 GRID = 4                                                     # centres stand on every 4th pixel: a quarter of a token
 
 # ---- the camera never moves, so a floor token is a function of its place

@@ -3,9 +3,11 @@
     python sweep.py --out RUN --model masked --name masked
     python sweep.py --out RUN --model ar --name ar
     python sweep.py --out RUN --model diffusion --name diffusion
+    python sweep.py --out RUN --model ar --name ar --share 0/2       # every second setting only: `chosen` then comes from all shares
     python sweep.py --out RUN --model renders          # what the judge says of renders and of VQGAN reconstructions
 """
 import argparse
+import glob
 import json
 import os
 import time
@@ -29,10 +31,12 @@ from training import wait_for
 AT_ONCE = 600
 SETTINGS = {                                                 # the likely ones first: time may end the search
     "masked": [dict(num_inference_steps=steps, guidance_scale=guidance, temperature=[hot, 0.0])
-               for steps, guidance, hot in [(12, 2.0, 2.0), (12, 2.0, 1.0), (12, 1.5, 1.0), (12, 2.5, 2.0), (12, 1.5, 2.0), (16, 2.0, 1.0),
-                                            (16, 2.0, 2.0), (12, 2.5, 1.0), (12, 2.0, 0.5), (12, 3.0, 2.0), (20, 2.0, 2.0)]],
-    "ar": [dict(guidance_scale=guidance, temperature=1.0, top_p=top_p)
-           for guidance, top_p in [(1.5, 0.9), (1.25, 0.9), (1.5, 0.8), (1.75, 0.9), (1.0, 0.8), (2.0, 0.9), (1.25, 0.8), (1.5, 0.95), (2.0, 0.8)]],
+               for steps, guidance, hot in [(12, 2.0, 1.0), (16, 2.0, 1.0), (12, 1.5, 1.0), (16, 1.5, 1.0), (12, 2.5, 1.0), (12, 2.0, 2.0), (20, 2.0, 1.0),
+                                            (16, 2.5, 1.0), (12, 2.0, 0.5), (16, 2.0, 0.5), (20, 1.5, 1.0), (16, 2.0, 2.0), (12, 1.5, 2.0)]],
+    "ar": [dict(guidance_scale=guidance, temperature=temperature, top_p=top_p)
+           for guidance, temperature, top_p in [(1.75, 1.0, 0.9), (1.5, 1.0, 0.9), (1.75, 1.0, 0.8), (2.0, 1.0, 0.9), (1.5, 1.0, 0.8), (2.0, 1.0, 0.8), (1.25, 1.0, 0.8),
+                                                (2.0, 1.0, 0.7), (1.75, 1.0, 0.7), (1.75, 1.0, 0.95), (2.5, 1.0, 0.8), (1.5, 0.9, 0.9), (1.75, 0.9, 0.9), (1.5, 1.0, 0.7),
+                                                (2.0, 0.9, 0.9), (1.25, 1.0, 0.9), (1.0, 1.0, 0.8), (2.5, 1.0, 0.9)]],
     "diffusion": [dict(scheduler=scheduler, num_inference_steps=steps, guidance_scale=guidance)
                   for scheduler, steps, guidance in [("DPMSolverMultistepScheduler", 20, 2.0), ("DPMSolverMultistepScheduler", 20, 1.5),
                                                      ("DPMSolverMultistepScheduler", 20, 3.0), ("DPMSolverMultistepScheduler", 25, 2.0),
@@ -119,6 +123,7 @@ def main():
     arguments.add_argument("--sweep-count", type=int, default=250, help="prompts a row when choosing")
     arguments.add_argument("--seconds", type=float, default=1e9, help="no new setting is tried after so long")
     arguments.add_argument("--vqgan-count", type=int, default=512, help="scenes to measure the VQGAN on")
+    arguments.add_argument("--share", metavar="K/N", help="tries settings K, K + N ... and writes what they gave, no more; a call without it chooses from all shares")
     arguments.add_argument("--quick", action="store_true", help="the first setting only, no table")
     arguments.add_argument("--device", default="cuda")
     arguments.add_argument("--tiny", action="store_true")
@@ -147,14 +152,20 @@ def main():
     autoencoder = vae.load(os.path.join(options.out, "vae"), device) if options.model == "diffusion" else vqgan.load(os.path.join(options.out, "vqvae"), device)
     sampler = Sampler(options, device)
     entries = entries_of(prompts.prompts(options.sweep_count, prompts.SWEEP_SEED), CHOSEN_BY)
-    tried = []
-    for settings in SETTINGS[options.model][:1 if options.quick else None]:
+    share, shares = map(int, (options.share or "0/1").split("/"))
+    parts = glob.glob(os.path.join(options.out, f"tried_{options.name}_*.json")) if not options.share else []
+    tried = [tuple(entry) for path in parts for entry in json.load(open(path))]
+    for settings in SETTINGS[options.model][share:1 if options.quick else None:shares] if not tried else []:
         if tried and time.time() - began > options.seconds:
             break
         images = sampler.pictures(autoencoder, [entry["prompt"] for entry in entries], settings)
         rows = evaluate.table(judge.detect(detector, images), entries)
-        tried.append((sum(rows[row]["all"] for row in CHOSEN_BY), settings, {row: rows[row]["all"] for row in rows}))
+        tried.append((round(sum(rows[row]["all"] for row in CHOSEN_BY), 2), settings, {row: rows[row]["all"] for row in rows}))
         print(f"{time.time() - began:5.1f} s", settings, tried[-1][2], {row: rows[row]["count"] for row in rows}, flush=True)
+    if options.share:
+        with open(os.path.join(options.out, f"tried_{options.name}_{share}.json"), "w") as file:
+            json.dump(tried, file)
+        return
     best = max(tried, key=lambda t: t[0])
     report = dict(tried=tried, chosen=best[1])
     write()
