@@ -47,7 +47,7 @@ package protocol Backend: AnyObject {
     func readIntegers(_ tensor: Tensor) throws(DeviceError) -> [Int32]
     /// Waits for everything issued; throws what went wrong since the last time, a number that is not finite included.
     func synchronize() throws(DeviceError)
-    /// Does `body` once and keeps it for replay.
+    /// Does `body` once and keeps it for replay, which begins at the mark at which the arena stands now (see `Program`).
     func record(_ body: @escaping () -> Void) -> any Program
     /// Copies the elements of one tensor to another of the same count and type; they may overlap.
     func copy(_ source: Tensor, to target: Tensor)
