@@ -216,6 +216,16 @@ extension AccountingBackend {
             reads: [logits, places, grid.tokens], writes: [grid.tokens, grid.predicted])
     }
 
+    package func combine(_ output: Tensor, in state: DiffusionState) {
+        state.check(output)
+        let weights = (2 + state.keptCount) * (4 + state.keptCount)
+        let noise = state.noise.map { $0.byteCount / $0.shape[0] } ?? 0
+        note(
+            "combine", "\(output.shape), \(state.keptCount) kept", flops: 2 * weights * output.elementCount,
+            reads: [output, state.picture?.mask, state.picture?.parts],
+            bytesRead: (1 + state.keptCount) * output.byteCount + noise, writes: [state.latents, state.input])
+    }
+
     package func nearestCode(_ x: Tensor, _ codebook: Tensor) -> Tensor {
         let y = allocate(Shape(Array(x.shape.array.dropLast())), .int32)
         note(

@@ -91,6 +91,10 @@ extension TimingBackend {
         time("unmask") { timed.unmask(logits, at: places, state, in: grid) }
     }
 
+    package func combine(_ output: Tensor, in state: DiffusionState) {
+        time("combine") { timed.combine(output, in: state) }
+    }
+
     package func nearestCode(_ x: Tensor, _ codebook: Tensor) -> Tensor {
         time("nearestCode") { timed.nearestCode(x, codebook) }
     }

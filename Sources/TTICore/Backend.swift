@@ -189,6 +189,12 @@ package protocol Backend: AnyObject {
     ///   - places: `[images, count]` int32 from `maskedPlaces`.
     ///   - grid: `tokens` and `predicted` are changed in place.
     func unmask(_ logits: Tensor, at places: Tensor, _ state: SamplingState, in grid: MaskedGrid)
+    /// One step of diffusion: the predicted picture from the network's output, then the next sample and what is kept, each a
+    /// weighted sum of what there was before the step, the output, the limited prediction and the step's noise.
+    /// - Parameters:
+    ///   - output: `[images, height, width, channels]`, guided.
+    ///   - state: `latents` and `input` are changed in place, with the weights of step `state.position`.
+    func combine(_ output: Tensor, in state: DiffusionState)
     /// The index of the nearest code (Euclidean; ties to the lower index) to every row.
     /// - Parameters:
     ///   - x: `[…, width]`

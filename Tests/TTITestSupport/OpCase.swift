@@ -46,7 +46,7 @@ package struct OpCase: Sendable, CustomStringConvertible {
     /// The table. The functions that make its rows are never inlined: that takes the compiler ten seconds more.
     package static let all: [OpCase] =
         linearCases + embedCases + convolutionCases + normCases + attentionCases + decodeCases + elementwiseCases
-        + choiceCases + unmaskCases + fusedCases
+        + choiceCases + unmaskCases + diffusionCases + fusedCases
 
     /// What the reference can do in a moment.
     package static var checked: [OpCase] { all.filter { $0.purpose != .measure } }
@@ -88,7 +88,8 @@ package struct OpCase: Sendable, CustomStringConvertible {
 
     /// Whether operands are changed in place.
     package var changesOperands: Bool {
-        ["append", "increment", "sample", "unmask", "qkvDecodeAttention", "guideAndSample"].contains(operation)
+        ["append", "increment", "sample", "unmask", "combine", "qkvDecodeAttention", "guideAndSample"]
+            .contains(operation)
     }
 
     private static let guardBytes = 4096

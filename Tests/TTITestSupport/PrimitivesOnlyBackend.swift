@@ -77,5 +77,6 @@ package final class PrimitivesOnlyBackend: Backend {
     package func unmask(_ logits: Tensor, at places: Tensor, _ state: SamplingState, in grid: MaskedGrid) {
         wrapped.unmask(logits, at: places, state, in: grid)
     }
+    package func combine(_ output: Tensor, in state: DiffusionState) { wrapped.combine(output, in: state) }
     package func nearestCode(_ x: Tensor, _ codebook: Tensor) -> Tensor { wrapped.nearestCode(x, codebook) }
 }

@@ -34,6 +34,12 @@ package struct Tolerance: Sendable {
     /// The same in binary64, where PyTorch itself computes some steps in binary32 (means of RMS norms, sinusoids).
     package static let networkInBinary64 = Tolerance(meanSquare: 1e-12, maximum: 1e-6)
 
+    /// Weights rounded to eight bits of mantissa against PyTorch's whole ones: 2⁻⁹ for each product, and what a chain of layers
+    /// makes of it. The project's own limit is 2e-2 of the root mean square.
+    package static let networkInBFloat16 = Tolerance(meanSquare: 4e-4, maximum: 1e-1)
+    /// A scheduler's samples against diffusers, which rounds its tables to binary32 and computes some updates in it.
+    package static let scheduler = Tolerance(meanSquare: 1e-12, maximum: 2e-6)
+
     /// What holds for an operation of `Backend`; traps for a name that it does not know.
     package static func of(_ operation: String) -> Tolerance {
         switch operation {
@@ -41,7 +47,7 @@ package struct Tolerance: Sendable {
             "unmask", "nearestCode", "guideAndSample":
             exact
         case "add", "activate", "gate", "modulate", "guide": elementwise
-        case "linear", "convolve", "depthwiseConvolve": product
+        case "linear", "convolve", "depthwiseConvolve", "combine": product
         case "norm", "groupNorm", "globalResponseNorm": norm
         case "attention", "decodeAttention", "qkvDecodeAttention": attention
         case "normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve": fused

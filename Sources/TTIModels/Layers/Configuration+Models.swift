@@ -1,5 +1,5 @@
 import TTICore
-import TTIFormats
+package import TTIFormats
 
 /// How large anything in a configuration can be: far above any model there is, and far below where sizes overflow. What is
 /// within them still allocates nothing until a tensor of that shape has been found.
@@ -36,7 +36,7 @@ extension Configuration {
     }
 
     /// Checks that a field which changes the graph has the only value that is built.
-    func require(_ field: String, _ value: String) throws(FormatError) {
+    package func require(_ field: String, _ value: String) throws(FormatError) {
         let found = try string(field, default: value)
         guard found == value else { throw error("'\(field)' is \(quoted(found)); only '\(value)' is supported") }
     }
