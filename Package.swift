@@ -74,7 +74,7 @@ let package = Package(
         tests("TTITextTests", ["TTIFormats", "TTIText", "TTITestSupport"]),
         .target(name: "CTestAllocations", path: "Tests/CTestAllocations"),
         tests("TTIBackendTests", ["TTICore", "TTICPU", "TTIAccounting", "TTITestSupport", "CTestAllocations"]),
-        tests("TTIModelsTests", ["TTICore", "TTIFormats", "TTIModels", "TTICPU", "TTITestSupport"]),
+        tests("TTIModelsTests", ["TTICore", "TTIFormats", "TTIModels", "TTICPU", "TTIAccounting", "TTITestSupport"]),
         tests(
             "TTIGenerationTests",
             ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTITestSupport"]),

@@ -25,7 +25,7 @@ package struct HostTensor {
     package let shape: Shape
     package let dtype: DType
     package let bytes: UnsafeRawBufferPointer?
-    private let storage: (any HostStorage)?
+    package let storage: (any HostStorage)?
 
     /// - Parameters:
     ///   - bytes: `shape.elementCount * dtype.byteCount` bytes, kept alive by `storage`; traps when the count differs.

@@ -16,6 +16,18 @@ extension Backend {
         return kept
     }
 
+    /// The same, when what lies right below `x` is not needed afterwards either: the result takes its place.
+    func replacing(_ x: Tensor, above below: Tensor, _ body: () -> Tensor) -> Tensor {
+        let end = (below.byteOffset + below.byteCount + Arena.alignment - 1) & ~(Arena.alignment - 1)
+        precondition(below.buffer === arena.buffer && end == x.byteOffset, "only neighbours can be replaced together")
+        let result = body()
+        precondition(result.buffer === arena.buffer, "the result of a layer lies in the arena")
+        arena.rewind(to: below.byteOffset)
+        let kept = arena.allocate(result.shape, result.dtype)
+        copy(result, to: kept)
+        return kept
+    }
+
     /// Host numbers as activations of this device.
     package func uploadActivations(_ source: HostTensor) -> Tensor {
         let tensor = allocate(source.shape, activationType)

@@ -27,6 +27,15 @@ extension HostTensor {
             bytes: UnsafeRawBufferPointer(rebasing: allocation.bytes[0..<byteCount]), storage: allocation)
     }
 
+    /// The first entries along the first axis, nothing copied.
+    func prefix(_ count: Int) -> HostTensor {
+        var part = shape
+        part[0] = count
+        guard let bytes = unsafe bytes, let storage else { return HostTensor(shape: part, dtype: dtype) }
+        let all = unsafe UnsafeRawBufferPointer(rebasing: bytes[0..<part.elementCount * dtype.byteCount])
+        return unsafe HostTensor(shape: part, dtype: dtype, bytes: all, storage: storage)
+    }
+
     /// A transposed convolution's 2×2 kernel `[inputs, outputs, 2, 2]` as the matrix `[4 · outputs, inputs]` that gives
     /// each input pixel its four output pixels, in the order that `depthToSpace` takes: row (2 · dy + dx) · outputs + o.
     func transposedConvolutionMatrix() -> HostTensor {

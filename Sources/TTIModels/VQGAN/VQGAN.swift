@@ -17,7 +17,7 @@ package struct VQGAN {
     package init(_ weights: Weights, _ c: VQGANConfiguration, on b: any Backend) throws(ModelError) {
         configuration = c
         let names: VQGANNames = weights.contains("decoder.norm_out.weight") ? .taming : .diffusers
-        encoder = try VQGANEncoder(weights["encoder"], names, c, on: b)
+        encoder = try VQGANEncoder(weights["encoder"], names, c, outputs: c.latentChannels, on: b)
         toCode = try weights.pointwise("quant_conv", from: c.latentChannels, to: c.codeWidth, bias: true, on: b)
         codebook = try weights.constant("quantize.embedding.weight", [c.codebookSize, c.codeWidth], on: b)
         fromCode = try weights.pointwise("post_quant_conv", from: c.codeWidth, to: c.latentChannels, bias: true, on: b)
@@ -55,7 +55,7 @@ package struct VQGAN {
     }
 }
 
-/// Pixels to latents: residual blocks at each resolution, halving between them.
+/// Pixels to latents: residual blocks at each resolution, halving between them. `AutoencoderKL` has the same.
 struct VQGANEncoder {
     let convolutionIn: Convolution
     let levels: [Level]
@@ -70,7 +70,10 @@ struct VQGANEncoder {
         let downsample: Convolution?
     }
 
-    init(_ weights: Weights, _ names: VQGANNames, _ c: VQGANConfiguration, on b: any Backend) throws(ModelError) {
+    /// - Parameter outputs: channels that come out.
+    init(
+        _ weights: Weights, _ names: VQGANNames, _ c: VQGANConfiguration, outputs: Int, on b: any Backend
+    ) throws(ModelError) {
         let last = c.channels.count - 1
         convolutionIn = try weights.convolution(
             "conv_in", from: c.inputChannels, to: c.channels[0], kernel: 3, .same, on: b)
@@ -97,11 +100,11 @@ struct VQGANEncoder {
         normOut = try weights.groupNorm(
             names.normOut, channels: c.channels[last], groups: c.groupCount, epsilon: c.normEpsilon, on: b)
         convolutionOut = try weights.convolution(
-            "conv_out", from: c.channels[last], to: c.latentChannels, kernel: 3, .same, on: b)
+            "conv_out", from: c.channels[last], to: outputs, kernel: 3, .same, on: b)
     }
 
     /// - Parameter pixels: `[batch, height, width, input channels]`
-    /// - Returns: `[batch, height / scale, width / scale, latent channels]`
+    /// - Returns: `[batch, height / scale, width / scale, outputs]`
     func callAsFunction(_ pixels: Tensor, _ c: VQGANConfiguration, on b: any Backend) -> Tensor {
         var x = b.convolve(pixels, convolutionIn)  // [batch, height, width, channels]
         for level in levels {
@@ -116,7 +119,7 @@ struct VQGANEncoder {
     }
 }
 
-/// Latents to pixels: residual blocks at each resolution, doubling between them.
+/// Latents to pixels: residual blocks at each resolution, doubling between them. `AutoencoderKL` has the same.
 struct VQGANDecoder {
     let convolutionIn: Convolution
     let middle: VQGANMiddle

@@ -1,0 +1,95 @@
+package import TTICore
+package import TTIFormats
+
+/// The network of latent diffusion: from noisy latents, a training step and text to what the scheduler asks for (Rombach et
+/// al. 2022; diffusers' UNet2DConditionModel of Stable Diffusion 1, 2 and XL).
+///
+/// Text and training steps are known before the loop, so `prepare` computes once what depends on them: keys and values of
+/// all cross-attentions, and what every residual block adds at every step.
+package struct UNet {
+    package let configuration: UNetConfiguration
+    let conditioning: UNetConditioning
+    let convolutionIn: Convolution
+    let down: [UNetDownLevel]
+    let middle: UNetMiddle
+    /// From the inside outwards.
+    let up: [UNetUpLevel]
+    let normOut: GroupNormParameters
+    let convolutionOut: Convolution
+
+    /// What the network needs of some prompts and steps.
+    package struct Prepared {
+        let down: [UNetStage.Prepared]
+        let middle: UNetStage.Prepared
+        let up: [UNetStage.Prepared]
+    }
+
+    package init(_ weights: Weights, _ c: UNetConfiguration, on b: any Backend) throws(ModelError) {
+        configuration = c
+        let last = c.levels.count - 1
+        conditioning = try UNetConditioning(weights, c, on: b)
+        convolutionIn = try weights.convolution(
+            "conv_in", from: c.inputChannels, to: c.levels[0].channels, kernel: 3, .same, on: b)
+        down = try (0...last).map { index throws(ModelError) in
+            try UNetDownLevel(weights["down_blocks"][index], c, index, on: b)
+        }
+        middle = try UNetMiddle(weights["mid_block"], c, on: b)
+        up = try (0...last).map { index throws(ModelError) in
+            try UNetUpLevel(weights["up_blocks"][index], c, last - index, on: b)
+        }
+        normOut = try weights.groupNorm(
+            "conv_norm_out", channels: c.levels[0].channels, groups: c.groupCount, epsilon: c.normEpsilon, on: b)
+        convolutionOut = try weights.convolution(
+            "conv_out", from: c.levels[0].channels, to: c.outputChannels, kernel: 3, .same, on: b)
+    }
+
+    /// Tensors that a checkpoint may hold and that nothing needs: none.
+    package static func ignores(_ name: String) -> Bool { false }
+
+    /// Once per prompt; the result lies in the arena.
+    /// - Parameters:
+    ///   - text: `[prompts, text tokens, text width]`
+    ///   - added: for SDXL, of every prompt.
+    ///   - timesteps: of every step of the loop.
+    package func prepare(
+        text: Tensor, added: UNetConditioning.Added? = nil, timesteps: [Float], on b: any Backend
+    ) -> Prepared {
+        let embeddings = conditioning(timesteps, added, configuration, on: b)  // [steps, 1 or prompts, time width]
+        return Prepared(
+            down: down.map { $0.stage.prepare(text, embeddings, on: b) },
+            middle: middle.stage.prepare(text, embeddings, on: b),
+            up: up.map { $0.stage.prepare(text, embeddings, on: b) })
+    }
+
+    /// - Parameters:
+    ///   - latents: `[rows, height, width, input channels]`; both sides are multiples of `latentStep`.
+    ///   - step: `[1]` int32: which of the prepared steps.
+    ///   - prepared: of a number of prompts that divides the rows: row r is computed with prompt r · prompts / rows.
+    /// - Returns: `[rows, height, width, output channels]`
+    package func callAsFunction(_ latents: Tensor, at step: Tensor, _ prepared: Prepared, on b: any Backend) -> Tensor {
+        b.scoped {
+            // Each is left where it is until the way out takes it off the arena again.
+            var skips = [b.convolve(latents, convolutionIn)]  // [rows, height, width, channels]
+            for (level, prepared) in zip(down, prepared.down) {
+                for index in level.stage.blocks.indices {
+                    skips.append(level.stage(index, skips[skips.count - 1], at: step, prepared, on: b))
+                }
+                if let downsample = level.downsample {
+                    skips.append(b.convolve(skips[skips.count - 1], downsample))  // [rows, h/2, w/2, channels]
+                }
+            }
+            var x = middle(skips[skips.count - 1], at: step, prepared.middle, on: b)  // [rows, h, w, channels]
+            for (level, prepared) in zip(up, prepared.up) {
+                for index in level.stage.blocks.indices {
+                    let skip = skips.removeLast()
+                    x = b.replacing(x, above: skip) {
+                        let joined = b.concatenate([x, skip], axis: 3)  // [rows, h, w, inputs + skip]
+                        return level.stage(index, joined, at: step, prepared, on: b)
+                    }
+                }
+                if let upsample = level.upsample { x = b.replacing(x) { b.convolve($0, upsample) } }
+            }
+            return b.groupNormConvolve(x, normOut, .silu, convolutionOut)  // [rows, height, width, outputs]
+        }
+    }
+}

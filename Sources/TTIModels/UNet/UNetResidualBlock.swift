@@ -1,0 +1,69 @@
+import TTICore
+import TTIFormats
+
+/// Two convolutions behind norms, around which the input goes, with what the step says added between them (diffusers'
+/// ResnetBlock2D).
+struct UNetResidualBlock {
+    let norm1: GroupNormParameters, convolution1: Convolution
+    let time: Linear
+    let norm2: GroupNormParameters, convolution2: Convolution
+    /// Where the widths differ.
+    let shortcut: Linear?
+    /// Whether prompts differ in what is added.
+    let isPerPrompt: Bool
+    let width: Int
+
+    init(
+        _ weights: Weights, from inputs: Int, to outputs: Int, _ c: UNetConfiguration, on b: any Backend
+    ) throws(ModelError) {
+        norm1 = try weights.groupNorm(
+            "norm1", channels: inputs, groups: c.groupCount, epsilon: c.normEpsilon, on: b)
+        convolution1 = try weights.convolution("conv1", from: inputs, to: outputs, kernel: 3, .same, on: b)
+        time = try weights.linear("time_emb_proj", from: c.timeWidth, to: outputs, bias: true, on: b)
+        norm2 = try weights.groupNorm(
+            "norm2", channels: outputs, groups: c.groupCount, epsilon: c.normEpsilon, on: b)
+        convolution2 = try weights.convolution("conv2", from: outputs, to: outputs, kernel: 3, .same, on: b)
+        shortcut =
+            inputs == outputs
+            ? nil : try weights.pointwise("conv_shortcut", from: inputs, to: outputs, bias: true, on: b)
+        isPerPrompt = c.added != nil
+        width = outputs
+    }
+
+    /// What is added at every step: where all prompts have the same, it becomes the first convolution's bias and costs
+    /// nothing; else it is the shift of a modulation whose scale is zero.
+    /// - Parameter embeddings: `[steps, 1 or prompts, time width]`
+    /// - Returns: `[1, steps, width]` or `[1, steps, prompts · 2 · width]`
+    func prepare(_ embeddings: Tensor, on b: any Backend) -> Tensor {
+        let (steps, prompts) = (embeddings.shape[0], embeddings.shape[1])
+        return b.scoped {
+            let shifts = b.linear(embeddings, time)  // [steps, prompts, width]
+            guard isPerPrompt else {
+                let bias = convolution1.bias.map { b.add(shifts, $0) } ?? shifts
+                return bias.reshaped([1, steps, width])
+            }
+            let zeros = b.uploadActivations(
+                HostTensor([Float](repeating: 0, count: shifts.elementCount), shifts.shape))
+            return b.concatenate([zeros, shifts], axis: 2).reshaped([1, steps, prompts * 2 * width])
+        }
+    }
+
+    /// - Parameters:
+    ///   - x: `[rows, height, width, inputs]`
+    ///   - step: `[1]` int32
+    /// - Returns: `[rows, height, width, outputs]`
+    func callAsFunction(_ x: Tensor, at step: Tensor, _ shifts: Tensor, on b: any Backend) -> Tensor {
+        let shift = b.gather(shifts, step.reshaped([1, 1]))  // [1, 1, width] or [1, 1, prompts * 2 * width]
+        var h: Tensor  // [rows, height, width, outputs]
+        if isPerPrompt {
+            h = b.groupNormConvolve(x, norm1, .silu, convolution1)
+            h = b.modulate(h, shift.reshaped([shift.elementCount / (2 * width), 2 * width]))
+        } else {
+            let convolution = Convolution(
+                weight: convolution1.weight, bias: shift.reshaped([width]), geometry: convolution1.geometry)
+            h = b.groupNormConvolve(x, norm1, .silu, convolution)
+        }
+        let residual = shortcut.map { b.linear(x, $0) } ?? x
+        return b.groupNormConvolve(h, norm2, .silu, convolution2, adding: residual)
+    }
+}
