@@ -9,10 +9,12 @@ const ctti_attention_kernels ctti_attention_portable = {pack_keys, pack_values, 
 const ctti_attention_kernels ctti_attention_avx2 = {0}, ctti_attention_avx512 = {0};
 #endif
 
-const ctti_attention_kernels *ctti_attention(ctti_isa isa) {
+const ctti_attention_kernels *ctti_attention(ctti_isa isa, bool rounded) {
+    if (rounded) return &ctti_attention_amx;
     switch (isa) {
     case CTTI_AVX2: return &ctti_attention_avx2;
-    case CTTI_AVX512: return &ctti_attention_avx512;
+    case CTTI_AVX512:
+    case CTTI_AMX: return &ctti_attention_avx512;
     default: return &ctti_attention_portable;
     }
 }

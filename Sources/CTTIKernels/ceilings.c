@@ -29,7 +29,7 @@ static double multiply_adds(size_t rounds, float *result) {
 
 uint64_t ctti_read_all(ctti_isa isa, const void *memory, size_t bytes) {
 #if defined(__x86_64__)
-    if (isa == CTTI_AVX512) return ctti_read_all_avx512(memory, bytes);
+    if (isa >= CTTI_AVX512) return ctti_read_all_avx512(memory, bytes);
     if (isa == CTTI_AVX2) return ctti_read_all_avx2(memory, bytes);
 #endif
     (void)isa;
@@ -38,7 +38,7 @@ uint64_t ctti_read_all(ctti_isa isa, const void *memory, size_t bytes) {
 
 double ctti_multiply_adds(ctti_isa isa, size_t rounds, float *result) {
 #if defined(__x86_64__)
-    if (isa == CTTI_AVX512) return ctti_multiply_adds_avx512(rounds, result);
+    if (isa >= CTTI_AVX512) return ctti_multiply_adds_avx512(rounds, result);
     if (isa == CTTI_AVX2) return ctti_multiply_adds_avx2(rounds, result);
 #endif
     (void)isa;

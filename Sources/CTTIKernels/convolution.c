@@ -19,9 +19,18 @@ static size_t bordered_width(const ctti_convolution *call) {
     return (call->output_width - 1) * call->stride + call->kernel_width;
 }
 
-size_t ctti_convolution_scratch(const ctti_convolution *call, size_t rows) {
-    if (is_in_place(call)) return 0;
+// What tiles read past the copy: up to 16 pixels of the last row, and the rest of a run.
+static size_t slack(const ctti_convolution *call) {
+    return 16 * call->stride * call->channels + CTTI_TILE_INPUTS;
+}
+
+static size_t copied_elements(const ctti_convolution *call, size_t rows) {
     return ((rows - 1) * call->stride + call->kernel_height) * bordered_width(call) * call->channels;
+}
+
+size_t ctti_convolution_scratch(const ctti_convolution *call, size_t rows, bool on_tiles) {
+    if (on_tiles) return (copied_elements(call, rows) + slack(call) + 1) / 2;
+    return is_in_place(call) ? 0 : copied_elements(call, rows);
 }
 
 // Row `y` of the upsampled image, from column -left on.
@@ -76,4 +85,51 @@ void ctti_convolve(
             ctti_multiply(isa, &product, 0, pixels, panel, panel + 1);
         }
     }
+}
+
+// Row `y` of the upsampled image, from column -left on, as bfloat16.
+static void round_row(const ctti_convolution *call, ptrdiff_t y, uint16_t *target) {
+    size_t channels = call->channels, factor = call->upsampling, width = bordered_width(call);
+    if (y < 0 || y >= (ptrdiff_t)(call->height * factor)) {
+        memset(target, 0, width * channels * sizeof(uint16_t));
+        return;
+    }
+    const float *source = call->image + (size_t)y / factor * call->width * channels;
+    size_t left = call->left < width ? call->left : width;
+    size_t inside = call->width * factor < width - left ? call->width * factor : width - left;
+    memset(target, 0, left * channels * sizeof(uint16_t));
+    target += left * channels;
+    if (factor == 1) {
+        ctti_round_rows(target, 0, source, 0, 1, inside * channels, 0);
+    } else {
+        for (size_t x = 0; x < inside; x++) {
+            ctti_round_rows(target + x * channels, 0, source + x / factor * channels, 0, 1, channels, 0);
+        }
+    }
+    memset(target + inside * channels, 0, (width - left - inside) * channels * sizeof(uint16_t));
+}
+
+void ctti_convolve_tiles(
+    const ctti_convolution *call, size_t first_row, size_t end_row, size_t first, size_t end, float *scratch) {
+    uint16_t *rows = (uint16_t *)scratch;
+    size_t row_elements = bordered_width(call) * call->channels, count = end_row - first_row;
+    size_t copied = copied_elements(call, count);
+    ptrdiff_t y = (ptrdiff_t)(first_row * call->stride) - (ptrdiff_t)call->top;
+    for (size_t row = 0; row * row_elements < copied; row++) {
+        round_row(call, y + (ptrdiff_t)row, rows + row * row_elements);
+    }
+    memset(rows + copied, 0, slack(call) * sizeof(uint16_t));
+    ctti_product product = call->product;
+    size_t place = first_row * call->output_row_stride;
+    product.y += place;
+    if (product.residual) product.residual += place;
+    product.row_stride = call->stride * call->channels;
+    product.segments = call->kernel_height;
+    product.segment_depth = call->kernel_width * call->channels;
+    product.segment_stride = row_elements;
+    product.rows = call->output_width;
+    product.group_stride = call->stride * row_elements;
+    product.group_output_stride = call->output_row_stride;
+    size_t units = (product.rows + 15) / 16;
+    ctti_multiply_tiles(&product, rows, 0, units * count, first, end);
 }

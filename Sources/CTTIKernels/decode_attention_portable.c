@@ -10,7 +10,8 @@ const ctti_decode_attention_kernels ctti_decode_attention_avx2 = {0}, ctti_decod
 const ctti_decode_attention_kernels *ctti_decode_attention(ctti_isa isa) {
     switch (isa) {
     case CTTI_AVX2: return &ctti_decode_attention_avx2;
-    case CTTI_AVX512: return &ctti_decode_attention_avx512;
+    case CTTI_AVX512:
+    case CTTI_AMX: return &ctti_decode_attention_avx512;
     default: return &ctti_decode_attention_portable;
     }
 }

@@ -10,7 +10,8 @@ const ctti_elementwise_kernels ctti_elementwise_avx2 = {0}, ctti_elementwise_avx
 const ctti_elementwise_kernels *ctti_elementwise(ctti_isa isa) {
     switch (isa) {
     case CTTI_AVX2: return &ctti_elementwise_avx2;
-    case CTTI_AVX512: return &ctti_elementwise_avx512;
+    case CTTI_AVX512:
+    case CTTI_AMX: return &ctti_elementwise_avx512;
     default: return &ctti_elementwise_portable;
     }
 }

@@ -6,7 +6,8 @@
 static const ctti_linear_kernels *kernels_for(ctti_isa isa) {
     switch (isa) {
 #if defined(__x86_64__)
-    case CTTI_AVX512: return &ctti_linear_avx512;
+    case CTTI_AVX512:
+    case CTTI_AMX: return &ctti_linear_avx512;
     case CTTI_AVX2: return &ctti_linear_avx2;
 #endif
     default: return &ctti_linear_portable;
@@ -20,8 +21,8 @@ void ctti_multiply(
     ctti_isa isa, const ctti_product *product, size_t first_row, size_t end_row, size_t first, size_t end) {
     const ctti_linear_kernels *kernels = kernels_for(isa);
     size_t outputs = product->outputs, rows = end_row - first_row;
-    size_t panel_bytes =
-        product->segments * product->segment_depth * ctti_panel_width * (product->wide ? sizeof(float) : 2);
+    size_t inputs = product->segments * ctti_packed_depth(product->wide, product->segment_depth);
+    size_t panel_bytes = inputs * ctti_panel_width * (product->wide ? sizeof(float) : 2);
     // Strips are faster from a cache and slower from memory. Small matrices are those of small models.
     bool is_small = panel_bytes * ctti_panel_count(outputs) <= 1 << 20;
     // Tiles of nearly the same height: 16 rows are 8 + 8, not 14 + 2.
@@ -57,62 +58,66 @@ void ctti_multiply(
 
 size_t ctti_panel_count(size_t outputs) { return (outputs + ctti_panel_width - 1) / ctti_panel_width; }
 
-static size_t width_of(size_t outputs, size_t panel) {
-    return outputs - panel * ctti_panel_width > 16 ? ctti_panel_width : 16;
+size_t ctti_packed_depth(bool wide, size_t depth) {
+    return wide ? depth : (depth + CTTI_TILE_INPUTS - 1) / CTTI_TILE_INPUTS * CTTI_TILE_INPUTS;
 }
+
+static size_t width_of(size_t outputs) { return outputs > 16 ? ctti_panel_width : 16; }
 
 size_t ctti_panel_elements(size_t outputs, size_t inputs) {
     if (outputs == 0) return 0;
-    size_t last = ctti_panel_count(outputs) - 1;
-    return (last * ctti_panel_width + width_of(outputs, last)) * inputs;
+    size_t before = (ctti_panel_count(outputs) - 1) * ctti_panel_width;
+    return (before + width_of(outputs - before)) * inputs;
 }
 
 // Blocks of inputs whose part of the panel stays in the first-level cache while its outputs' rows are read.
 enum { block_inputs = 64 };
 
-void ctti_pack_float32(float *panels, const void *matrix, size_t outputs, size_t inputs, size_t first, size_t end) {
-    for (size_t panel = first; panel < end; panel++) {
-        size_t width = width_of(outputs, panel), column = panel * ctti_panel_width;
-        for (size_t begin = 0; begin < inputs; begin += block_inputs) {
-            size_t count = least(block_inputs, inputs - begin);
-            float *target = panels + column * inputs + begin * width;
-            if (column + width > outputs) memset(target, 0, count * width * sizeof(float));
-            for (size_t output = 0; output < least(width, outputs - column); output++) {
-                const char *source = (const char *)matrix + ((column + output) * inputs + begin) * sizeof(float);
-                for (size_t i = 0; i < count; i++) memcpy(target + i * width + output, source + i * 4, 4);
+void ctti_pack_float32(float *panel, const void *matrix, size_t outputs, size_t segments, size_t depth) {
+    size_t width = width_of(outputs), inputs = segments * depth, used = least(width, outputs);
+    for (size_t begin = 0; begin < inputs; begin += block_inputs) {
+        size_t count = least(block_inputs, inputs - begin);
+        float *target = panel + begin * width;
+        if (used < width) memset(target, 0, count * width * sizeof(float));
+        for (size_t output = 0; output < used; output++) {
+            const char *source = (const char *)matrix + (output * inputs + begin) * sizeof(float);
+            for (size_t i = 0; i < count; i++) memcpy(target + i * width + output, source + i * 4, 4);
+        }
+    }
+}
+
+void ctti_pack_bfloat16(uint16_t *panel, const void *matrix, size_t outputs, size_t segments, size_t depth) {
+    size_t width = width_of(outputs), used = least(width, outputs), padded = ctti_packed_depth(false, depth);
+    for (size_t segment = 0; segment < segments; segment++, panel += padded * width) {
+        for (size_t begin = 0; begin < padded; begin += block_inputs) {
+            size_t end = least(begin + block_inputs, padded), count = least(end, depth) - begin;
+            uint16_t *target = panel + begin * width;
+            if (used < width || end > depth) memset(target, 0, (end - begin) * width * sizeof(uint16_t));
+            for (size_t output = 0; output < used; output++) {
+                const char *source = (const char *)matrix + ((output * segments + segment) * depth + begin) * 2;
+                for (size_t i = 0; i + 1 < count; i += 2) memcpy(target + i * width + 2 * output, source + i * 2, 4);
+                if (count % 2 == 1) memcpy(target + (count - 1) * width + 2 * output, source + (count - 1) * 2, 2);
             }
         }
     }
 }
 
-void ctti_pack_bfloat16(uint16_t *panels, const void *matrix, size_t outputs, size_t inputs, size_t first, size_t end) {
-    for (size_t panel = first; panel < end; panel++) {
-        size_t width = width_of(outputs, panel), column = panel * ctti_panel_width;
-        for (size_t begin = 0; begin < inputs; begin += block_inputs) {
-            size_t count = least(block_inputs, inputs - begin);
-            uint16_t *target = panels + column * inputs + begin * width;
-            if (column + width > outputs) memset(target, 0, count * width * sizeof(uint16_t));
-            for (size_t output = 0; output < least(width, outputs - column); output++) {
-                const char *source = (const char *)matrix + ((column + output) * inputs + begin) * sizeof(uint16_t);
-                size_t place = width == 16 ? output : output < 16 ? 2 * output : 2 * output - 31;
-                for (size_t i = 0; i < count; i++) memcpy(target + i * width + place, source + i * 2, 2);
-            }
-        }
-    }
-}
-
-void ctti_unpack(float *matrix, const void *panels, bool wide, size_t outputs, size_t inputs, size_t panel) {
-    size_t width = width_of(outputs, panel), column = panel * ctti_panel_width, start = column * inputs;
+void ctti_unpack(
+    float *matrix, const void *panels, bool wide, size_t outputs, size_t segments, size_t depth, size_t panel) {
+    size_t padded = ctti_packed_depth(wide, depth), column = panel * ctti_panel_width;
+    size_t width = width_of(outputs - column), start = column * segments * padded;
     for (size_t output = 0; output < least(width, outputs - column); output++) {
-        float *target = matrix + (column + output) * inputs;
-        size_t place = width == 16 || wide ? output : output < 16 ? 2 * output : 2 * output - 31;
-        for (size_t i = 0; i < inputs; i++) {
-            size_t index = start + i * width + place;
-            if (wide) {
-                target[i] = ((const float *)panels)[index];
-            } else {
-                uint32_t bits = (uint32_t)((const uint16_t *)panels)[index] << 16;
-                memcpy(target + i, &bits, sizeof bits);
+        for (size_t segment = 0; segment < segments; segment++) {
+            float *target = matrix + ((column + output) * segments + segment) * depth;
+            for (size_t i = 0; i < depth; i++) {
+                size_t row = start + (segment * padded + i) * width;
+                if (wide) {
+                    target[i] = ((const float *)panels)[row + output];
+                } else {
+                    size_t place = row - i % 2 * width + 2 * output + i % 2;
+                    uint32_t bits = (uint32_t)((const uint16_t *)panels)[place] << 16;
+                    memcpy(target + i, &bits, sizeof bits);
+                }
             }
         }
     }

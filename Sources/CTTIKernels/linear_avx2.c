@@ -13,24 +13,33 @@
 
 enum { most_rows = 6, ahead = 8192 };
 
-// Outputs 8h and on are vector 2h, outputs 16 + 8h and on are vector 2h + 1: as a bfloat16 panel of 32 pairs them. A panel
-// of 16 has its outputs in order in vectors 0 and 1.
-INLINE int output_of(int vector, int width) { return width == 16 ? 8 * vector : vector / 2 * 8 + vector % 2 * 16; }
+// The weights of 16 outputs and one input: in bfloat16 the low halves of their pairs, or the high ones when it is odd.
+INLINE void load_pair(__m256 weights[2], const char *place, int pair, bool wide, bool odd) {
+    for (int v = 0; v < 2; v++) {
+        const char *source = place + 64 * pair + 32 * v;
+        if (wide) {
+            weights[v] = _mm256_loadu_ps((const float *)source);
+        } else {
+            __m256i pairs = _mm256_loadu_si256((const __m256i *)source);
+            pairs = odd ? _mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000u)) : _mm256_slli_epi32(pairs, 16);
+            weights[v] = _mm256_castsi256_ps(pairs);
+        }
+    }
+}
 
-INLINE void load_pair(__m256 weights[2], const char *place, int pair, int width, bool wide) {
-    if (wide) {
-        weights[0] = _mm256_loadu_ps((const float *)place + output_of(2 * pair, width));
-        weights[1] = _mm256_loadu_ps((const float *)place + output_of(2 * pair + 1, width));
-    } else if (width == 16) {
-        __m256i halves = _mm256_loadu_si256((const __m256i *)place);
-        __m256i low = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(halves));
-        __m256i high = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(halves, 1));
-        weights[0] = _mm256_castsi256_ps(_mm256_slli_epi32(low, 16));
-        weights[1] = _mm256_castsi256_ps(_mm256_slli_epi32(high, 16));
-    } else {
-        __m256i pairs = _mm256_loadu_si256((const __m256i *)(place + 32 * pair));
-        weights[0] = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
-        weights[1] = _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000u)));
+// The products of one input, or of both of a pair when `count` is 2.
+INLINE void multiply_inputs(
+    __m256 sums[][4], int rows, bool wide, int first_pair, int pairs, size_t stride, const float *run, const char *place,
+    int count) {
+#pragma clang loop unroll(full)
+    for (int odd = 0; odd < count; odd++) {
+        __m256 weights[4];
+        for (int pair = 0; pair < pairs; pair++) load_pair(weights + 2 * pair, place, first_pair + pair, wide, odd);
+#pragma clang loop unroll(full)
+        for (int row = 0; row < rows; row++) {
+            __m256 factor = _mm256_broadcast_ss(run + (size_t)row * stride + odd);
+            for (int v = 0; v < 2 * pairs; v++) sums[row][v] = _mm256_fmadd_ps(factor, weights[v], sums[row][v]);
+        }
     }
 }
 
@@ -40,30 +49,30 @@ INLINE void pass(
     const void *panel, const float *start, float *sums_out) {
     __m256 sums[most_rows][4];
     for (int v = 0; v < 2 * pairs; v++) {
-        __m256 value = _mm256_loadu_ps(start + output_of(2 * first_pair + v, width));
+        __m256 value = _mm256_loadu_ps(start + 8 * (2 * first_pair + v));
 #pragma clang loop unroll(full)
         for (int row = 0; row < rows; row++) sums[row][v] = value;
     }
     const char *place = panel;
-    size_t stride = product->row_stride, step = (size_t)width * (wide ? 4 : 2);
-    for (size_t segment = 0; segment < product->segments; segment++) {
+    // A line of 16 or 32 float32 weights, or of as many pairs of bfloat16 ones.
+    size_t stride = product->row_stride, step = (size_t)width * 4, depth = product->segment_depth;
+    size_t whole = wide ? depth : depth / 2, zeros = wide ? 0 : ctti_packed_depth(false, depth) / 2 - whole - depth % 2;
+    for (size_t segment = 0; segment < product->segments; segment++, place += zeros * step) {
         const float *run = x + segment * product->segment_stride;
-        for (size_t k = 0; k < product->segment_depth; k++, run++, place += step) {
+        for (size_t k = 0; k < whole; k++, run += wide ? 1 : 2, place += step) {
             _mm_prefetch(place + ahead, _MM_HINT_T0);
             if (step > 64) _mm_prefetch(place + ahead + 64, _MM_HINT_T0);
-            __m256 weights[4];
-            for (int pair = 0; pair < pairs; pair++) load_pair(weights + 2 * pair, place, first_pair + pair, width, wide);
-#pragma clang loop unroll(full)
-            for (int row = 0; row < rows; row++) {
-                __m256 factor = _mm256_broadcast_ss(run + (size_t)row * stride);
-                for (int v = 0; v < 2 * pairs; v++) sums[row][v] = _mm256_fmadd_ps(factor, weights[v], sums[row][v]);
-            }
+            multiply_inputs(sums, rows, wide, first_pair, pairs, stride, run, place, wide ? 1 : 2);
+        }
+        if (!wide && depth % 2 == 1) {
+            multiply_inputs(sums, rows, wide, first_pair, pairs, stride, run, place, 1);
+            place += step;
         }
     }
 #pragma clang loop unroll(full)
     for (int row = 0; row < rows; row++) {
         for (int v = 0; v < 2 * pairs; v++) {
-            _mm256_storeu_ps(sums_out + row * ctti_panel_width + output_of(2 * first_pair + v, width), sums[row][v]);
+            _mm256_storeu_ps(sums_out + row * ctti_panel_width + 8 * (2 * first_pair + v), sums[row][v]);
         }
     }
 }

@@ -17,7 +17,7 @@
 #if defined(__x86_64__)
 
 #include "linear_tiles.h"
-#include "math_avx512.h"
+#include "linear_end_avx512.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
 #define INLINE static inline TARGET __attribute__((always_inline))
@@ -25,28 +25,36 @@
 // How many bytes of weights are on their way: in a tile, whose weights come from memory, and in a strip.
 enum { far_ahead = 8192, ahead = 2048 };
 
-INLINE __mmask16 mask_of(size_t count) {
-    return count >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << count) - 1);
+// The 16 or 32 weights of one input: in bfloat16 the low halves of their pairs, or the high ones when it is odd.
+INLINE void load_weights(__m512 weights[2], const char *place, int vectors, bool wide, bool odd) {
+    for (int v = 0; v < vectors; v++) {
+        __m512i line = _mm512_loadu_si512(place + 64 * v);
+        if (!wide) line = odd ? _mm512_and_si512(line, _mm512_set1_epi32((int)0xffff0000u)) : _mm512_slli_epi32(line, 16);
+        weights[v] = _mm512_castsi512_ps(line);
+    }
 }
 
-// The 16 or 32 weights of one input.
-INLINE void load_weights(__m512 weights[2], const char *place, int vectors, bool wide) {
-    if (wide) {
-        for (int v = 0; v < vectors; v++) weights[v] = _mm512_loadu_ps((const float *)place + 16 * v);
-    } else if (vectors == 1) {
-        __m256i halves = _mm256_loadu_si256((const __m256i *)place);
-        weights[0] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-    } else {
-        __m512i pairs = _mm512_loadu_si512(place);
-        weights[0] = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
-        weights[1] = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000u)));
+// The products of one input, or of both of a pair when `count` is 2.
+INLINE void multiply_inputs(
+    __m512 sums[][2], int rows, int vectors, bool wide, size_t stride, const float *run, const char *place, int count) {
+#pragma clang loop unroll(full)
+    for (int odd = 0; odd < count; odd++) {
+        __m512 weights[2];
+        load_weights(weights, place, vectors, wide, odd);
+#pragma clang loop unroll(full)
+        for (int row = 0; row < rows; row++) {
+            __m512 factor = _mm512_set1_ps(run[(size_t)row * stride + (size_t)odd]);
+            for (int v = 0; v < vectors; v++) sums[row][v] = _mm512_fmadd_ps(factor, weights[v], sums[row][v]);
+            // Compilers load the second input's factors early, and then have no registers left for the sums.
+            for (int v = 0; count > 1 && v < vectors; v++) __asm__ volatile("" : "+v"(sums[row][v]) : : "memory");
+        }
     }
 }
 
 INLINE void tile(
     int rows, int vectors, bool wide, const ctti_product *product, const float *x, const void *panel, const float *bias,
     const float *residual, float *y, size_t width) {
-    __mmask16 masks[2] = {mask_of(width), mask_of(width > 16 ? width - 16 : 0)};
+    __mmask16 masks[2] = {ctti_mask_of(width), ctti_mask_of(width > 16 ? width - 16 : 0)};
     __m512 sums[ctti_most_rows][2];
     for (int v = 0; v < vectors; v++) {
         __m512 start = bias ? _mm512_maskz_loadu_ps(masks[v], bias + 16 * v) : _mm512_setzero_ps();
@@ -54,20 +62,20 @@ INLINE void tile(
         for (int row = 0; row < rows; row++) sums[row][v] = start;
     }
     const char *place = panel;
-    size_t stride = product->row_stride, step = (size_t)vectors * (wide ? 64 : 32);
-    for (size_t segment = 0; segment < product->segments; segment++) {
+    // A line of 16 or 32 float32 weights, or of as many pairs of bfloat16 ones.
+    size_t stride = product->row_stride, step = (size_t)vectors * 64, depth = product->segment_depth;
+    size_t whole = wide ? depth : depth / 2, zeros = wide ? 0 : ctti_packed_depth(false, depth) / 2 - whole - depth % 2;
+    for (size_t segment = 0; segment < product->segments; segment++, place += zeros * step) {
         const float *run = x + segment * product->segment_stride;
-        for (size_t k = 0; k < product->segment_depth; k++, run++, place += step) {
-            __m512 weights[2];
-            load_weights(weights, place, vectors, wide);
+        for (size_t k = 0; k < whole; k++, run += wide ? 1 : 2, place += step) {
             const char *next = place + far_ahead;
             _mm_prefetch(next, _MM_HINT_T0);
             if (step > 64) _mm_prefetch(next + 64, _MM_HINT_T0);
-#pragma clang loop unroll(full)
-            for (int row = 0; row < rows; row++) {
-                __m512 factor = _mm512_set1_ps(run[(size_t)row * stride]);
-                for (int v = 0; v < vectors; v++) sums[row][v] = _mm512_fmadd_ps(factor, weights[v], sums[row][v]);
-            }
+            multiply_inputs(sums, rows, vectors, wide, stride, run, place, wide ? 1 : 2);
+        }
+        if (!wide && depth % 2 == 1) {
+            multiply_inputs(sums, rows, vectors, wide, stride, run, place, 1);
+            place += step;
         }
     }
     if (residual) {
@@ -87,40 +95,37 @@ INLINE void tile(
 INLINE void strip(
     int rows, bool wide, const ctti_product *product, const float *x, const void *panels, const float *bias,
     const float *residual, float *y) {
-    __m512 sums[2][ctti_panels_at_once][2];
+    __m512 sums[ctti_panels_at_once][2][2];
     for (int panel = 0; panel < ctti_panels_at_once; panel++) {
         for (int v = 0; v < 2; v++) {
             __m512 start = bias ? _mm512_loadu_ps(bias + panel * ctti_panel_width + 16 * v) : _mm512_setzero_ps();
 #pragma clang loop unroll(full)
-            for (int row = 0; row < rows; row++) sums[row][panel][v] = start;
+            for (int row = 0; row < rows; row++) sums[panel][row][v] = start;
         }
     }
     const char *place = panels;
-    size_t step = wide ? 128 : 64, panel_bytes = product->segments * product->segment_depth * step;
-    for (size_t segment = 0; segment < product->segments; segment++) {
+    size_t stride = product->row_stride, depth = product->segment_depth;
+    size_t whole = wide ? depth : depth / 2, lines = wide ? depth : ctti_packed_depth(false, depth) / 2;
+    size_t panel_bytes = product->segments * lines * 128;
+    for (size_t segment = 0; segment < product->segments; segment++, place += (lines - whole) * 128) {
         const float *run = x + segment * product->segment_stride;
-        for (size_t k = 0; k < product->segment_depth; k++, run++, place += step) {
+        for (size_t k = 0; k < whole; k++, run += wide ? 1 : 2, place += 128) {
             for (int panel = 0; panel < ctti_panels_at_once; panel++) {
-                __m512 weights[2];
                 const char *source = place + (size_t)panel * panel_bytes;
-                load_weights(weights, source, 2, wide);
                 _mm_prefetch(source + ahead, _MM_HINT_T0);
-                if (step > 64) _mm_prefetch(source + ahead + 64, _MM_HINT_T0);
-#pragma clang loop unroll(full)
-                for (int row = 0; row < rows; row++) {
-                    __m512 factor = _mm512_set1_ps(run[(size_t)row * product->row_stride]);
-                    for (int v = 0; v < 2; v++) {
-                        sums[row][panel][v] = _mm512_fmadd_ps(factor, weights[v], sums[row][panel][v]);
-                    }
-                }
+                _mm_prefetch(source + ahead + 64, _MM_HINT_T0);
+                multiply_inputs(sums[panel], rows, 2, wide, stride, run, source, wide ? 1 : 2);
             }
+        }
+        for (int panel = 0; !wide && depth % 2 == 1 && panel < ctti_panels_at_once; panel++) {
+            multiply_inputs(sums[panel], rows, 2, wide, stride, run, place + (size_t)panel * panel_bytes, 1);
         }
     }
 #pragma clang loop unroll(full)
     for (int row = 0; row < rows; row++) {
         for (int part = 0; part < 2 * ctti_panels_at_once; part++) {
             size_t offset = (size_t)row * product->output_stride + 16 * (size_t)part;
-            __m512 sum = sums[row][part / 2][part % 2];
+            __m512 sum = sums[part / 2][row][part % 2];
             if (residual) sum = _mm512_add_ps(sum, _mm512_loadu_ps(residual + offset));
             _mm512_storeu_ps(y + offset, sum);
         }
@@ -158,24 +163,13 @@ STRIP(half_strip_2, 2, false)
 STRIP(float_strip_1, 1, true)
 STRIP(float_strip_2, 2, true)
 
-INLINE __m512 activate(__m512 x, ctti_activation activation) {
-    switch (activation) {
-    case CTTI_RELU: return _mm512_max_ps(_mm512_setzero_ps(), x);
-    case CTTI_GELU: return ctti_gelu_avx512(x);
-    case CTTI_GELU_TANH: return ctti_gelu_tanh_avx512(x);
-    case CTTI_QUICK_GELU: return ctti_quick_gelu_avx512(x);
-    case CTTI_SILU: return ctti_silu_avx512(x);
-    default: return x;
-    }
-}
-
 TARGET static void finish(
     float *y, const float *residual, size_t stride, size_t rows, size_t width, ctti_activation activation) {
     for (size_t row = 0; row < rows; row++) {
         for (size_t i = 0; i < width; i += 16) {
-            __mmask16 mask = mask_of(width - i);
+            __mmask16 mask = ctti_mask_of(width - i);
             float *place = y + row * stride + i;
-            __m512 value = activate(_mm512_maskz_loadu_ps(mask, place), activation);
+            __m512 value = ctti_activate_avx512(_mm512_maskz_loadu_ps(mask, place), activation);
             if (residual) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, residual + row * stride + i));
             _mm512_mask_storeu_ps(place, mask, value);
         }

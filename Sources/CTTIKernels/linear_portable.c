@@ -21,19 +21,17 @@ INLINE void half_tile(
     size_t place = 0;
     for (size_t segment = 0; segment < product->segments; segment++) {
         const float *run = x + segment * product->segment_stride;
-        for (size_t k = 0; k < product->segment_depth; k++, place += (size_t)width) {
+        for (size_t k = 0; k < product->segment_depth; k++) {
             float weights[lanes];
             if (wide) {
-                memcpy(weights, (const float *)panel + place + lanes * half, sizeof weights);
-            } else if (width == lanes) {
-                const uint16_t *halves = (const uint16_t *)panel + place;
-                for (int i = 0; i < lanes; i++) weights[i] = ctti_float_of_bits((uint32_t)halves[i] << 16);
+                memcpy(weights, (const float *)panel + place + k * (size_t)width + lanes * half, sizeof weights);
             } else {
-                // Pairs: the low half is an output of the first 16, the high half one of the second.
+                // Pairs: the low half is an even input's, the high half the next one's.
                 uint32_t pairs[lanes];
-                memcpy(pairs, (const uint16_t *)panel + place, sizeof pairs);
+                const uint16_t *pair = (const uint16_t *)panel + place + k / 2 * 2 * (size_t)width;
+                memcpy(pairs, pair + 2 * lanes * half, sizeof pairs);
                 for (int i = 0; i < lanes; i++) {
-                    weights[i] = ctti_float_of_bits(half ? pairs[i] & 0xffff0000u : pairs[i] << 16);
+                    weights[i] = ctti_float_of_bits(k % 2 ? pairs[i] & 0xffff0000u : pairs[i] << 16);
                 }
             }
 #pragma clang loop unroll(full)
@@ -42,6 +40,7 @@ INLINE void half_tile(
                 for (int i = 0; i < lanes; i++) sums[row][i] += factor * weights[i];
             }
         }
+        place += ctti_packed_depth(wide, product->segment_depth) * (size_t)width;
     }
 #pragma clang loop unroll(full)
     for (int row = 0; row < rows; row++) {

@@ -16,7 +16,7 @@ package struct DeviceReport: Sendable {
     /// Measures the CPU, which takes about a second.
     package static func cpu(threads: Int?) throws(TTIError) -> DeviceReport {
         try translatingErrors {
-            let backend = CPUBackend(weightType: .float32, threads: threads ?? ThreadPool.defaultThreadCount)
+            let backend = try CPUBackend.make(weightType: .float32, threads: threads)
             return DeviceReport(
                 backend: backend.name, name: processorName(), threads: backend.pool.threadCount,
                 instructionSet: backend.instructionSet.rawValue, memory: hostMemory(),
@@ -29,7 +29,11 @@ package struct DeviceReport: Sendable {
 package struct MeasuredCeilings: Sendable {
     package let readGBs: Double
     package let copyGBs: Double
+    /// Multiply-adds of float32.
     package let teraFLOPs: Double
+    /// Tiles of bfloat16 and of int8, where the processor has them.
+    package let tileTeraFLOPs: Double?
+    package let tileTeraOPs: Double?
 
     init(_ backend: CPUBackend) throws {
         // Far more than caches hold, and little enough for a small machine.
@@ -37,10 +41,29 @@ package struct MeasuredCeilings: Sendable {
         readGBs = try backend.measureReadBandwidth(bytes: bytes)
         copyGBs = try backend.measureCopyBandwidth(bytes: bytes / 2)
         teraFLOPs = backend.measureMatrixRate()
+        tileTeraFLOPs = backend.measureTileRate(.bfloat16)
+        tileTeraOPs = backend.measureTileRate(.int8)
     }
 
-    init(readGBs: Double, copyGBs: Double, teraFLOPs: Double) {
+    private init(
+        readGBs: Double, copyGBs: Double, teraFLOPs: Double, tileTeraFLOPs: Double?, tileTeraOPs: Double?
+    ) {
         (self.readGBs, self.copyGBs, self.teraFLOPs) = (readGBs, copyGBs, teraFLOPs)
+        (self.tileTeraFLOPs, self.tileTeraOPs) = (tileTeraFLOPs, tileTeraOPs)
+    }
+
+    /// The better one of each.
+    func best(_ other: MeasuredCeilings) -> MeasuredCeilings {
+        func larger(_ a: Double?, _ b: Double?) -> Double? { a.map { max($0, b ?? 0) } }
+        return MeasuredCeilings(
+            readGBs: max(readGBs, other.readGBs), copyGBs: max(copyGBs, other.copyGBs),
+            teraFLOPs: max(teraFLOPs, other.teraFLOPs), tileTeraFLOPs: larger(tileTeraFLOPs, other.tileTeraFLOPs),
+            tileTeraOPs: larger(tileTeraOPs, other.tileTeraOPs))
+    }
+
+    /// The rate that products can have at best, in this precision.
+    package func matrixTeraFLOPs(_ precision: Precision) -> Double {
+        precision == .bfloat16 ? tileTeraFLOPs ?? teraFLOPs : teraFLOPs
     }
 }
 

@@ -21,7 +21,7 @@ package final class Engine {
         self.checkpoint = checkpoint
         let weightType = Engine.weightType(precision, checkpoint.kind)
         let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
-        backend = CPUBackend(weightType: weightType, threads: threads ?? ThreadPool.defaultThreadCount)
+        backend = try CPUBackend.make(weightType: weightType, threads: threads)
         let device = backend
         pipeline = try translatingErrors { try checkpoint.makePipeline(on: device, weights: .files) }
         let counter = AccountingBackend(weightType: weightType, cacheType: weightType)

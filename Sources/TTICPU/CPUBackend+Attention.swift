@@ -22,10 +22,14 @@ extension CPUBackend {
     ) {
         let (queries, keys, heads, width) = (call.queries, call.keys, call.heads, call.headWidth)
         let panel = Int(CTTI_ATTENTION_PANEL)
-        let keyPanelCount = (keys + panel - 1) / panel * panel * width
-        let valuePanelCount = (width + panel - 1) / panel * panel * keys
+        let onTiles =
+            instructionSet == .amx && weightType == .bfloat16 && queries >= 16
+            && width <= Int(CTTI_ATTENTION_TILE_WIDTH)
+        let (wholeKeys, wholeWidth) = ((keys + panel - 1) / panel * panel, (width + panel - 1) / panel * panel)
+        let keyPanelCount = onTiles ? wholeKeys * wholeWidth / 2 : wholeKeys * width
+        let valuePanelCount = onTiles ? wholeKeys * wholeWidth / 2 : keys * wholeWidth
         let headCount = keyPanelCount + valuePanelCount
-        let kernels = unsafe ctti_attention(isa)!
+        let kernels = unsafe ctti_attention(isa, onTiles)!
         let (queryRows, keyRows, valueRows) = unsafe (q.floats, k.floats, v.floats)
         let (keyBias, scoreBias) = unsafe (mask.keyBias?.floats, mask.scoreBias?.floats)
         unsafe withScratch(call.keyBatch * heads * headCount) { panels in
@@ -45,14 +49,15 @@ extension CPUBackend {
                     }
                 }
             }
-            // A task is one head's 48 queries: a multiple of every kernel's row count.
-            let blocks = (queries + 47) / 48
-            forRows(call.batch * heads * blocks, cost: 48 * keys * width / 8) { range in
+            // A task is some queries of one head: a multiple of every kernel's row count.
+            let most = onTiles ? 64 : 48
+            let blocks = (queries + most - 1) / most
+            forRows(call.batch * heads * blocks, cost: most * keys * width / (onTiles ? 32 : 8)) { range in
                 for task in range {
                     let (pair, block) = task.quotientAndRemainder(dividingBy: blocks)
                     let (entry, head) = pair.quotientAndRemainder(dividingBy: heads)
                     let keyEntry = entry * call.keyBatch / call.batch
-                    let first = block * 48
+                    let first = block * most
                     let own = unsafe panels + (keyEntry * heads + head) * headCount
                     var work = unsafe ctti_attention_queries()
                     unsafe work.q = UnsafePointer(
@@ -63,7 +68,7 @@ extension CPUBackend {
                     unsafe work.key_panels = UnsafePointer(own)
                     unsafe work.value_panels = UnsafePointer(own + keyPanelCount)
                     unsafe work.first = first
-                    unsafe work.queries = min(48, queries - first)
+                    unsafe work.queries = min(most, queries - first)
                     unsafe work.keys = keys
                     unsafe work.width = width
                     unsafe work.scale = scale

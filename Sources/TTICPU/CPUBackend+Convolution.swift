@@ -5,8 +5,9 @@ package import TTICore
 /// memory.
 final class ConvolutionPanels {
     let whole: Panels
-    /// The four kernels of an upsampled image's pixels, made when the first one comes.
+    /// The four kernels of an upsampled image's pixels, made when the first one comes; those for tiles are bfloat16.
     var phases: [ConvolutionPhase]?
+    var tilePhases: [ConvolutionPhase]?
 
     init(_ whole: Panels) { self.whole = whole }
 }
@@ -37,7 +38,7 @@ extension CPUBackend {
             : HostTensor(
                 shape: shape, dtype: .float32,
                 bytes: UnsafeRawBufferPointer(rebasing: turned.bytes[0..<outputs * count * 4]), storage: turned)
-        let panels = try pack(matrix, as: weightType)
+        let panels = try pack(matrix, segments: height, as: weightType)
         return PreparedConvolution(
             outputs: outputs, inputs: inputs, kernelHeight: height, kernelWidth: width,
             byteCount: outputs * count * weightType.byteCount, form: ConvolutionPanels(panels))
@@ -58,8 +59,9 @@ extension CPUBackend {
         guard y.elementCount > 0 else { return y }
         let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
         let product = unsafe product(x, form.whole, y, bias: bias, activation, adding: residual)
+        let onTiles = usesTiles(form.whole, tokens: size.height * size.width)
         if weight.kernelHeight * weight.kernelWidth == 1 && geometry == ConvolutionGeometry() {
-            unsafe multiply(product, panels: form.whole.count)
+            unsafe multiply(product, panels: form.whole.count, onTiles: onTiles)
             return y
         }
         let call = unsafe ctti_convolution(
@@ -68,14 +70,18 @@ extension CPUBackend {
             stride: geometry.stride, top: geometry.top, left: geometry.left, bottom: geometry.bottom,
             right: geometry.right, upsampling: geometry.upsampling, output_row_stride: size.width * weight.outputs,
             product: product)
-        if geometry.upsampling == 2 && geometry.stride == 1, let phases = phases(of: weight, geometry) {
+        if geometry.upsampling == 2 && geometry.stride == 1,
+            let phases = phases(of: weight, geometry, forTiles: onTiles)
+        {
             for phase in phases {
                 let part = unsafe phase.part(of: call)
                 guard unsafe part.output_height > 0 && part.output_width > 0 else { continue }
-                unsafe convolve(part, batch: batch, imageSize: y.elementCount / batch, phase.panels.count)
+                unsafe convolve(
+                    part, batch: batch, imageSize: y.elementCount / batch, phase.panels.count, onTiles: onTiles)
             }
         } else {
-            unsafe convolve(call, batch: batch, imageSize: y.elementCount / batch, form.whole.count)
+            unsafe convolve(
+                call, batch: batch, imageSize: y.elementCount / batch, form.whole.count, onTiles: onTiles)
         }
         return y
     }
@@ -83,16 +89,17 @@ extension CPUBackend {
     /// Blocks of output rows: at least four for each thread, and the copy of what they see stays in the second-level cache.
     /// When there are too few rows, blocks of outputs too.
     /// - Parameter imageSize: floats from one image of the result to the next.
-    private func convolve(_ call: ctti_convolution, batch: Int, imageSize: Int, _ panels: Int) {
+    private func convolve(_ call: ctti_convolution, batch: Int, imageSize: Int, _ panels: Int, onTiles: Bool) {
         let height = unsafe call.output_height
         let wanted = 4 * pool.threadCount
         var block = max(1, min(height, batch * height / wanted))
-        unsafe withUnsafePointer(to: call) {
-            while unsafe block > 1 && ctti_convolution_scratch($0, block) > 128 << 10 { block -= 1 }
+        func scratchCount(_ rows: Int) -> Int {
+            unsafe withUnsafePointer(to: call) { unsafe ctti_convolution_scratch($0, rows, onTiles) }
         }
+        while block > 1 && scratchCount(block) > 128 << 10 { block -= 1 }
         let blocks = (height + block - 1) / block
         let panelBlocks = min(panels, max(1, wanted / (batch * blocks)))
-        let scratch = unsafe withUnsafePointer(to: call) { unsafe ctti_convolution_scratch($0, block) }
+        let scratch = scratchCount(block)
         let inputSize = unsafe call.height * call.width * call.channels
         let isa = isa
         unsafe pool.forEach(batch * blocks * panelBlocks, scratch: max(16, scratch)) { index, scratch in
@@ -105,9 +112,13 @@ extension CPUBackend {
                 unsafe call.product.residual = residual + entry * imageSize
             }
             unsafe withUnsafePointer(to: call) {
-                unsafe ctti_convolve(
-                    isa, $0, row, min(height, row + block), panels * panel / panelBlocks,
-                    panels * (panel + 1) / panelBlocks, scratch)
+                let (end, first) = (min(height, row + block), panels * panel / panelBlocks)
+                let endPanel = panels * (panel + 1) / panelBlocks
+                if onTiles {
+                    unsafe ctti_convolve_tiles($0, row, end, first, endPanel, scratch)
+                } else {
+                    unsafe ctti_convolve(isa, $0, row, end, first, endPanel, scratch)
+                }
             }
         }
     }

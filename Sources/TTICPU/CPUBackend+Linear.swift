@@ -1,19 +1,23 @@
 internal import CTTIKernels
 package import TTICore
 
-/// What the CPU multiplies with: a matrix `[outputs, inputs]` in the panels of CTTIKernels' linear.h.
+/// What the CPU multiplies with: a matrix `[outputs, segments · depth]` in the panels of CTTIKernels' linear.h.
 final class Panels {
     let outputs: Int
-    let inputs: Int
+    /// Runs of inputs that lie apart in what is multiplied: the rows of a kernel; one for a matrix.
+    let segments: Int
+    let depth: Int
     /// float32 or bfloat16.
     let elements: Tensor
 
-    init(outputs: Int, inputs: Int, _ elements: Tensor) {
+    init(outputs: Int, segments: Int, depth: Int, _ elements: Tensor) {
         self.outputs = outputs
-        self.inputs = inputs
+        self.segments = segments
+        self.depth = depth
         self.elements = elements
     }
 
+    var inputs: Int { segments * depth }
     var count: Int { ctti_panel_count(outputs) }
     var isWide: Bool { elements.dtype == .float32 }
 }
@@ -27,10 +31,11 @@ extension CPUBackend {
     }
 
     /// Some panels on each thread.
-    func pack(_ matrix: HostTensor, as dtype: DType) throws(DeviceError) -> Panels {
+    func pack(_ matrix: HostTensor, segments: Int = 1, as dtype: DType) throws(DeviceError) -> Panels {
         let (outputs, inputs) = (matrix.shape[0], matrix.shape[1])
-        let elements = try allocateOwned([ctti_panel_elements(outputs, inputs)], dtype)
-        let panels = Panels(outputs: outputs, inputs: inputs, elements)
+        let packedInputs = segments * ctti_packed_depth(dtype == .float32, inputs / segments)
+        let elements = try allocateOwned([ctti_panel_elements(outputs, packedInputs)], dtype)
+        let panels = Panels(outputs: outputs, segments: segments, depth: inputs / segments, elements)
         guard let bytes = unsafe matrix.bytes?.baseAddress, matrix.elementCount > 0 else { return panels }
         let target = unsafe elements.pointer
         unsafe pool.forEach(panels.count, scratch: 32 * inputs) { panel, scratch in
@@ -41,11 +46,12 @@ extension CPUBackend {
                 unsafe CPUBackend.convert(source, matrix.dtype, to: scratch, dtype, count: min(32, left) * inputs)
                 unsafe source = UnsafeRawPointer(scratch)
             }
-            let start = unsafe target + first * inputs * dtype.byteCount
+            let start = unsafe target + first * packedInputs * dtype.byteCount
+            let depth = panels.depth
             if panels.isWide {
-                unsafe ctti_pack_float32(start.assumingMemoryBound(to: Float.self), source, left, inputs, 0, 1)
+                unsafe ctti_pack_float32(start.assumingMemoryBound(to: Float.self), source, left, segments, depth)
             } else {
-                unsafe ctti_pack_bfloat16(start.assumingMemoryBound(to: UInt16.self), source, left, inputs, 0, 1)
+                unsafe ctti_pack_bfloat16(start.assumingMemoryBound(to: UInt16.self), source, left, segments, depth)
             }
         }
         return panels
@@ -58,8 +64,15 @@ extension CPUBackend {
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
         guard y.elementCount > 0 else { return y }
         let panels = unsafe unsafeDowncast(weight.form, to: Panels.self)
-        unsafe multiply(product(x, panels, y, bias: bias, activation, adding: residual), panels: panels.count)
+        let product = unsafe product(x, panels, y, bias: bias, activation, adding: residual)
+        let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
+        unsafe multiply(product, panels: panels.count, onTiles: usesTiles(panels, tokens: tokens))
         return y
+    }
+
+    /// Whether a product is done on AMX's tiles: by the tokens (or pixels) of one entry of the batch, never by the batch.
+    func usesTiles(_ panels: Panels, tokens: Int) -> Bool {
+        instructionSet == .amx && !panels.isWide && tokens >= 16
     }
 
     /// A product of all rows of `x`; traps when an operand's shape is wrong.
@@ -73,11 +86,13 @@ extension CPUBackend {
             x: x.floats, row_stride: panels.inputs, segments: 1, segment_depth: panels.inputs, segment_stride: 0,
             panels: panels.elements.pointer, bias: bias.map { unsafe UnsafePointer($0.floats) },
             residual: residual.map { unsafe UnsafePointer($0.floats) }, y: y.floats, output_stride: outputs,
-            rows: y.rowCount, outputs: outputs, activation: activation.kernel, wide: panels.isWide)
+            rows: y.rowCount, outputs: outputs, activation: activation.kernel, wide: panels.isWide,
+            group_stride: 0, group_output_stride: 0)
     }
 
     /// Cut up as the threads like it: the bits do not depend on it.
-    func multiply(_ product: ctti_product, panels: Int) {
+    func multiply(_ product: ctti_product, panels: Int, onTiles: Bool) {
+        if onTiles { return unsafe multiplyOnTiles(product, panels: panels) }
         let (rows, inputs) = unsafe (product.rows, product.segment_depth)
         // Blocks of rows that stay in the second-level cache.
         let rowBlocks = (rows + 111) / 112
@@ -93,6 +108,36 @@ extension CPUBackend {
                 unsafe ctti_multiply(
                     isa, product, rows * block / rowBlocks, rows * (block + 1) / rowBlocks, panels * part / parts,
                     panels * (part + 1) / parts)
+            }
+        }
+    }
+
+    private func multiplyOnTiles(_ product: ctti_product, panels: Int) {
+        let (rows, inputs) = unsafe (product.rows, product.segment_depth)
+        let units = (rows + 15) / 16
+        // Rows begin in different sets of the cache: an odd number of lines apart.
+        let padded = ctti_packed_depth(false, inputs)
+        let stride = padded + (padded / 32 % 2 == 0 ? 32 : 0)
+        // Blocks of rows that stay in the second-level cache.
+        let blocks = max(1, min(units, (units * 16 * stride + (3 << 17)) / (3 << 18)))
+        let wanted = max(1, units * panels * padded / 4096)
+        let parts = min(panels, max(1, min(wanted, 8 * pool.threadCount) / blocks))
+        unsafe withScratch(units * 16 * stride / 2) { scratch in
+            let halves = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
+            forRows(rows, cost: inputs) { range in
+                unsafe ctti_round_rows(
+                    halves + range.lowerBound * stride, stride, product.x + range.lowerBound * product.row_stride,
+                    product.row_stride, range.count, inputs, padded)
+            }
+            var product = unsafe product
+            unsafe product.row_stride = stride
+            pool.forEach(blocks * parts) { index in
+                let (block, part) = (index / parts, index % parts)
+                unsafe withUnsafePointer(to: product) { product in
+                    unsafe ctti_multiply_tiles(
+                        product, halves, units * block / blocks, units * (block + 1) / blocks, panels * part / parts,
+                        panels * (part + 1) / parts)
+                }
             }
         }
     }

@@ -5,17 +5,21 @@ package import TTICore
 /// The CPU: our own kernels (CTTIKernels). Activations are float32; weights are float32 or bfloat16 (which
 /// are widened in registers), and so is the key-value cache.
 ///
+/// With bfloat16 weights and AMX, products of 16 tokens of a batch entry and more round their activations to bfloat16 too
+/// (`usesTiles`), and so does attention of as many queries; nothing else does.
+///
 /// Operations run at once, on the caller's thread and the pool's; `synchronize` waits for nothing and only reports.
 package final class CPUBackend: Backend {
     /// Which kernels are used; tests force each.
     package enum InstructionSet: String, CaseIterable, Sendable {
-        case portable, avx2, avx512
+        case portable, avx2, avx512, amx
 
         /// Whether this processor has it.
         package var isAvailable: Bool { ctti_has_isa(isa) }
         /// The best that this processor has.
         package static var best: InstructionSet {
             switch ctti_best_isa() {
+            case CTTI_AMX: .amx
             case CTTI_AVX512: .avx512
             case CTTI_AVX2: .avx2
             default: .portable
@@ -26,6 +30,7 @@ package final class CPUBackend: Backend {
             case .portable: CTTI_PORTABLE
             case .avx2: CTTI_AVX2
             case .avx512: CTTI_AVX512
+            case .amx: CTTI_AMX
             }
         }
     }

@@ -41,6 +41,17 @@ extension CPUBackend {
         } / 1000
     }
 
+    /// TFLOP/s of tiles of bfloat16 or int8, on all threads together; nil where there are none.
+    package func measureTileRate(_ dtype: DType) -> Double? {
+        guard instructionSet == .amx else { return nil }
+        let isInt8 = dtype == .int8
+        let rounds = 50_000
+        let operations = ctti_tile_multiply_adds(isInt8, 1) * Double(rounds * pool.threadCount * 4)
+        return rate(operations) {
+            pool.forEach(pool.threadCount * 4) { _ in _ = ctti_tile_multiply_adds(isInt8, rounds) }
+        } / 1000
+    }
+
     private func filledPages(_ byteCount: Int, chunk: Int) throws(DeviceError) -> Tensor {
         let pages = try allocateOwned([byteCount / 1024, 1024], .int8)
         let target = unsafe pages.pointer

@@ -5,7 +5,8 @@ import TTICore
 ///
 /// When every pixel stands for 2×2, output pixel (2y + v, 2x + u) of a 3×3 kernel sees only 2×2 different pixels: for each
 /// (v, u), the phase, the taps that meet in a pixel are summed beforehand. That takes 4/9 of the multiply-adds, and the image
-/// is read at its own size. The sums are held in float32, in which those of bfloat16 weights are all but exact.
+/// is read at its own size. The sums are held in float32, in which those of bfloat16 weights are all but exact; for AMX's tiles
+/// they are rounded to bfloat16 once more.
 struct ConvolutionPhase {
     let panels: Panels
     let geometry: ConvolutionGeometry
@@ -57,9 +58,12 @@ struct PhaseAxis {
 
 extension CPUBackend {
     /// The phases of a kernel; nil when there is no memory for them.
-    func phases(of weight: PreparedConvolution, _ geometry: ConvolutionGeometry) -> [ConvolutionPhase]? {
+    func phases(
+        of weight: PreparedConvolution, _ geometry: ConvolutionGeometry, forTiles: Bool
+    ) -> [ConvolutionPhase]? {
         let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
-        if let phases = form.phases, phases[0].geometry == geometry { return phases }
+        let made = forTiles ? form.tilePhases : form.phases
+        if let made, made[0].geometry == geometry { return made }
         let rows = unpacked(form.whole)
         var phases: [ConvolutionPhase] = []
         for v in 0...1 {
@@ -77,14 +81,14 @@ extension CPUBackend {
                         }
                     }
                 }
-                guard let panels = try? pack(HostTensor(sums, [weight.outputs, count]), as: .float32) else {
-                    return nil
-                }
+                let matrix = HostTensor(sums, [weight.outputs, count])
+                let type = forTiles ? DType.bfloat16 : .float32
+                guard let panels = try? pack(matrix, segments: vertical.size, as: type) else { return nil }
                 phases.append(
                     ConvolutionPhase(panels: panels, geometry: geometry, vertical: vertical, horizontal: horizontal))
             }
         }
-        form.phases = phases
+        if forTiles { form.tilePhases = phases } else { form.phases = phases }
         return phases
     }
 
@@ -94,7 +98,8 @@ extension CPUBackend {
         return unsafe [Float](unsafeUninitializedCapacity: outputs * inputs) { target, initialized in
             for panel in 0..<panels.count {
                 unsafe ctti_unpack(
-                    target.baseAddress!, panels.elements.pointer, panels.isWide, outputs, inputs, panel)
+                    target.baseAddress!, panels.elements.pointer, panels.isWide, outputs, panels.segments, panels.depth,
+                    panel)
             }
             initialized = outputs * inputs
         }

@@ -79,6 +79,8 @@ enum BenchCommand: Command {
             "ceilings": [
                 "read_gb_s": JSON(outcome.ceilings.readGBs), "copy_gb_s": JSON(outcome.ceilings.copyGBs),
                 "tflop_s": JSON(outcome.ceilings.teraFLOPs),
+                "tile_bf16_tflop_s": outcome.ceilings.tileTeraFLOPs.map { JSON($0) } ?? .null,
+                "tile_int8_top_s": outcome.ceilings.tileTeraOPs.map { JSON($0) } ?? .null,
             ],
             "peak_memory_bytes": JSON(outcome.peakMemory),
         ]
@@ -108,7 +110,7 @@ enum BenchCommand: Command {
             gigabytes = Double(outcome.bytes) / seconds / 1e9
             teraFLOPs = Double(outcome.flops) / seconds / 1e12
             bandwidthShare = gigabytes / outcome.ceilings.readGBs
-            matrixShare = teraFLOPs / outcome.ceilings.teraFLOPs
+            matrixShare = teraFLOPs / outcome.ceilings.matrixTeraFLOPs(outcome.precision)
         }
     }
 
@@ -134,7 +136,7 @@ enum BenchCommand: Command {
             (
                 "arithmetic",
                 "\(countText(outcome.flops)) FLOP at \(decimals(rates.teraFLOPs * 1000, 1)) GFLOP/s: \(decimals(rates.matrixShare * 100, 0)) % "
-                    + "of \(decimals(outcome.ceilings.teraFLOPs * 1000, 1)) GFLOP/s"
+                    + "of \(decimals(outcome.ceilings.matrixTeraFLOPs(outcome.precision) * 1000, 1)) GFLOP/s"
             ),
         ]
         for place in outcome.positions {

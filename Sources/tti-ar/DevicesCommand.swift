@@ -23,6 +23,8 @@ enum DevicesCommand: Command {
                         "instruction_set": JSON(cpu.instructionSet), "memory_bytes": JSON(cpu.memory.total),
                         "free_bytes": JSON(cpu.memory.free), "read_gb_s": JSON(cpu.ceilings.readGBs),
                         "copy_gb_s": JSON(cpu.ceilings.copyGBs), "tflop_s": JSON(cpu.ceilings.teraFLOPs),
+                        "tile_bf16_tflop_s": cpu.ceilings.tileTeraFLOPs.map { JSON($0) } ?? .null,
+                        "tile_int8_top_s": cpu.ceilings.tileTeraOPs.map { JSON($0) } ?? .null,
                         "dtypes": ["f32", "bf16"],
                     ]
                 ],
@@ -41,7 +43,10 @@ enum DevicesCommand: Command {
                         (
                             "",
                             "reads \(decimals(cpu.ceilings.readGBs, 1)) GB/s, copies \(decimals(cpu.ceilings.copyGBs, 1)) GB/s, "
-                                + "\(decimals(cpu.ceilings.teraFLOPs * 1000, 0)) GFLOP/s in float32 (measured now)"
+                                + "\(decimals(cpu.ceilings.teraFLOPs * 1000, 0)) GFLOP/s in float32"
+                                + (cpu.ceilings.tileTeraFLOPs.map { ", \(decimals($0 * 1000, 0)) on tiles in bf16" }
+                                    ?? "")
+                                + " (measured now)"
                         ),
                         ("cuda", absent),
                     ], indent: 0

@@ -9,13 +9,14 @@ internal import TTITestSupport
 struct Ceilings {
     /// GB/s.
     let read, copy: Double
-    /// TFLOP/s of float32 multiply-adds.
+    /// TFLOP/s of multiply-adds: of float32, or on tiles of bfloat16 when that is what products of many rows use.
     let matrix: Double
 
     init(_ backend: CPUBackend) throws {
         read = try backend.measureReadBandwidth(bytes: Bench.workingSet)
         copy = try backend.measureCopyBandwidth(bytes: Bench.workingSet)
-        matrix = backend.measureMatrixRate()
+        let tiles = backend.weightType == .bfloat16 ? backend.measureTileRate(.bfloat16) : nil
+        matrix = tiles ?? backend.measureMatrixRate()
     }
 }
 

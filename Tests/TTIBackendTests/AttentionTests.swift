@@ -15,6 +15,7 @@ import Testing
         Extents(batch: 2, keyBatch: 2, heads: 2, queries: 64, keys: 64, width: 64),
         Extents(batch: 2, keyBatch: 1, heads: 2, queries: 50, keys: 77, width: 33),
         Extents(batch: 1, keyBatch: 1, heads: 1, queries: 130, keys: 300, width: 100),
+        Extents(batch: 1, keyBatch: 1, heads: 2, queries: 17, keys: 600, width: 160),
     ]
 
     static func attend(
@@ -32,45 +33,55 @@ import Testing
             q.columns, kv.columns(0, of: 2), kv.columns(1, of: 2), heads: e.heads, scale: scale, mask: mask)
     }
 
-    @Test(arguments: BackendComparison.instructionSets)
-    func `attention equals the reference's`(set: CPUBackend.InstructionSet) throws {
+    @Test(arguments: BackendComparison.instructionSets, [DType.float32, .bfloat16])
+    func `attention equals the reference's`(set: CPUBackend.InstructionSet, weightType: DType) throws {
         for e in Self.extents {
-            for (scale, tolerance): (Float, Tolerance) in [(0.125, .of("attention")), (3, .sharpAttention)] {
-                try BackendComparison.expectReference(set, tolerance, "\(e)") { Self.attend($0, e, scale: scale) }
+            let tolerance = Self.tolerance(set, weightType, e)
+            func expect(_ name: String, _ tolerance: Tolerance, _ body: (any Backend) throws -> Tensor) throws {
+                try BackendComparison.expectReference(set, tolerance, "\(name) \(e)", cacheType: weightType, body)
             }
-            try BackendComparison.expectReference(set, .of("attention"), "biased \(e)") {
-                Self.attend($0, e, scale: 0.2, scoreBias: true)
+            try expect("plain", tolerance) { Self.attend($0, e, scale: 0.125) }
+            let sharp = tolerance.maximum > Tolerance.sharpAttention.maximum ? tolerance : .sharpAttention
+            try expect("sharp", sharp) { Self.attend($0, e, scale: 3) }
+            try expect("biased", tolerance) { Self.attend($0, e, scale: 0.2, scoreBias: true) }
+            try BackendComparison.expectThreadsAgree(set, "\(e)", weightType: weightType) {
+                Self.attend($0, e, scale: 0.2)
             }
-            try BackendComparison.expectThreadsAgree(set, "\(e)") { Self.attend($0, e, scale: 0.2) }
             guard e.keys >= e.queries else { continue }
-            try BackendComparison.expectReference(set, .of("attention"), "causal \(e)") {
-                Self.attend($0, e, scale: 0.2, causal: true)
-            }
+            try expect("causal", tolerance) { Self.attend($0, e, scale: 0.2, causal: true) }
             for window in [AttentionWindow(columns: 8, size: 3), AttentionWindow(columns: 5, size: 7)] {
-                try BackendComparison.expectReference(set, .of("attention"), "\(window) \(e)") {
-                    Self.attend($0, e, scale: 0.2, causal: true, window: window)
-                }
+                try expect("\(window)", tolerance) { Self.attend($0, e, scale: 0.2, causal: true, window: window) }
             }
         }
     }
 
-    @Test(arguments: BackendComparison.instructionSets)
-    func `masked keys count for nothing, and a row without keys is zero`(set: CPUBackend.InstructionSet) throws {
+    static func tolerance(_ set: CPUBackend.InstructionSet, _ weightType: DType, _ e: Extents) -> Tolerance {
+        .of("attention", roundsProducts: e.queries >= 16 && set.roundsProducts(weightType))
+    }
+
+    @Test(arguments: BackendComparison.instructionSets, [DType.float32, .bfloat16])
+    func `masked keys count for nothing, and a row without keys is zero`(
+        set: CPUBackend.InstructionSet, weightType: DType
+    ) throws {
         for e in Self.extents {
             let some = (0..<e.keyBatch * e.keys).map { $0 % 3 == 0 || $0 < 20 ? -Float.infinity : 0 }
-            try BackendComparison.expectReference(set, .of("attention"), "\(e)") {
+            try BackendComparison.expectReference(
+                set, Self.tolerance(set, weightType, e), "\(e)", cacheType: weightType
+            ) {
                 Self.attend($0, e, scale: 0.2, keyBias: some)
             }
             let all = [Float](repeating: -.infinity, count: e.keyBatch * e.keys)
-            let backend = try BackendComparison.cpu(set)
+            let backend = try BackendComparison.cpu(set, weightType: weightType)
             let zeros = try backend.read(Self.attend(backend, e, scale: 0.2, keyBias: all))
             #expect(zeros.allSatisfy { $0 == 0 }, "\(e)")
         }
     }
 
-    @Test(arguments: BackendComparison.instructionSets)
-    func `an entry's attention does not depend on the batch`(set: CPUBackend.InstructionSet) throws {
-        let backend = try BackendComparison.cpu(set)
+    @Test(arguments: BackendComparison.instructionSets, [DType.float32, .bfloat16])
+    func `an entry's attention does not depend on the batch`(
+        set: CPUBackend.InstructionSet, weightType: DType
+    ) throws {
+        let backend = try BackendComparison.cpu(set, weightType: weightType)
         for e in Self.extents where e.batch > e.keyBatch && e.keyBatch == 1 {
             let all = try backend.read(Self.attend(backend, e, scale: 0.2))
             for entry in 0..<e.batch {

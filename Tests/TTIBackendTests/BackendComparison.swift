@@ -32,7 +32,9 @@ enum BackendComparison {
         _ body: (any Backend) throws -> Tensor
     ) throws {
         let backend = try cpu(set, weightType: cacheType)
-        let reference = ReferenceBackend(cacheType: cacheType == .float32 ? .float64 : cacheType)
+        let type = cacheType == .float32 ? DType.float64 : cacheType
+        let rounds = set.roundsProducts(cacheType)
+        let reference = ReferenceBackend(weightType: type, cacheType: type, roundsProducts: rounds)
         let difference = try Difference(
             OpOutput(body(backend), on: backend), from: OpOutput(body(reference), on: reference))
         #expect(difference.isWithin(tolerance), "\(name) on \(set.rawValue): \(difference)")
@@ -40,10 +42,11 @@ enum BackendComparison {
 
     /// The same bits with one, two and three threads.
     static func expectThreadsAgree(
-        _ set: CPUBackend.InstructionSet, _ name: String, _ body: (any Backend) throws -> Tensor
+        _ set: CPUBackend.InstructionSet, _ name: String, weightType: DType = .float32,
+        _ body: (any Backend) throws -> Tensor
     ) throws {
         let results = try [1, 2, 3].map { threads in
-            let backend = try cpu(set, threads: threads)
+            let backend = try cpu(set, threads: threads, weightType: weightType)
             return try backend.read(body(backend)).map(\.bitPattern)
         }
         #expect(results[0] == results[1] && results[0] == results[2], "\(name) on \(set.rawValue)")

@@ -52,7 +52,7 @@ import Testing
                 let residual = index % 3 != 0 ? Self.noise([2, tokens, outputs], 4) : nil
                 let got = try Self.product(Self.backend(weightType, set), x, weight, bias, activation, residual)
                 let want = try Self.product(
-                    ReferenceBackend(weightType: weightType), x, weight, bias, activation, residual)
+                    set.reference(weightType), x, weight, bias, activation, residual)
                 let difference = Self.difference(got, want)
                 #expect(
                     difference.isWithin(.of("linear")), "\(tokens)×\(inputs)×\(outputs) \(activation): \(difference)")
@@ -131,7 +131,7 @@ import Testing
                         return try backend.read(y)
                     }
                     let got = try convolve(Self.backend(weightType, set))
-                    let want = try convolve(ReferenceBackend(weightType: weightType))
+                    let want = try convolve(set.reference(weightType))
                     let difference = Self.difference(got, want)
                     #expect(
                         difference.isWithin(.of("convolve")),

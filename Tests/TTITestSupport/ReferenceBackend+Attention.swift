@@ -22,7 +22,11 @@ extension ReferenceBackend {
         }
         let keyBias = mask.keyBias?.doubles()
         let scoreBias = mask.scoreBias?.doubles()
-        let (qs, ks, vs) = (q.doubles(), k.doubles(), v.doubles())
+        func operand(_ columns: Columns) -> [Double] {
+            let values = columns.doubles()
+            return roundsProducts && queries >= 16 ? values.map { DType.bfloat16.rounding($0) } : values
+        }
+        let (qs, ks, vs) = (operand(q), operand(k), operand(v))
         let headWidth = width / heads
         var values = [Double](repeating: 0, count: batch * queries * width)
         for entry in 0..<batch {

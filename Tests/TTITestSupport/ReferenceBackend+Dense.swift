@@ -9,7 +9,8 @@ extension ReferenceBackend {
         let shape = x.shape.replacingLast(outputs)
         precondition(x.shape.last == inputs, "\(x.shape) times [\(outputs), \(inputs)]")
         checkEnd(bias: bias, residual: residual, outputs: outputs, shape)
-        let source = x.doubles()
+        let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
+        let source = factors(x, tokens: tokens)
         var values = [Double](repeating: 0, count: shape.elementCount)
         for row in 0..<x.rowCount {
             for output in 0..<outputs {
@@ -43,7 +44,11 @@ extension ReferenceBackend {
             height: height, width: width, kernelHeight: weight.kernelHeight, kernelWidth: weight.kernelWidth)
         let shape: Shape = [batch, size.height, size.width, outputs]
         checkEnd(bias: bias, residual: residual, outputs: outputs, shape)
-        let source = x.doubles()
+        if roundsProducts && size.height * size.width >= 16 && geometry.upsampling == 2 && geometry.stride == 1 {
+            return convolveUpsampledRounded(
+                x, weight, kernel, shape, bias: bias, geometry, activation: activation, adding: residual)
+        }
+        let source = factors(x, tokens: size.height * size.width)
         var values = [Double](repeating: 0, count: shape.elementCount)
         for entry in 0..<batch {
             for row in 0..<size.height {
@@ -100,6 +105,61 @@ extension ReferenceBackend {
             }
         }
         return result(values, x.shape)
+    }
+
+    /// The numbers of an operand of a product.
+    private func factors(_ x: Tensor, tokens: Int) -> [Double] {
+        roundsProducts && tokens >= 16 ? x.doubles().map { DType.bfloat16.rounding($0) } : x.doubles()
+    }
+
+    /// The taps that meet in a pixel are added, then rounded, before they are multiplied.
+    private func convolveUpsampledRounded(
+        _ x: Tensor, _ weight: PreparedConvolution, _ kernel: ReferenceWeights, _ shape: Shape, bias: Tensor?,
+        _ geometry: ConvolutionGeometry, activation: Activation, adding residual: Tensor?
+    ) -> Tensor {
+        let (height, width, inputs, outputs) = (x.shape[1], x.shape[2], weight.inputs, weight.outputs)
+        let source = factors(x, tokens: 16)
+        var values = [Double](repeating: 0, count: shape.elementCount)
+        // By the parity of an output pixel and the place of the pixel that it sees.
+        var sums: [[Int]: [Double]] = [:]
+        func taps(_ position: Int, _ padding: Int, _ count: Int) -> [Int: [Int]] {
+            Dictionary(grouping: 0..<count) { (position - padding + $0) >> 1 }
+        }
+        for entry in 0..<shape[0] {
+            for row in 0..<shape[1] {
+                for column in 0..<shape[2] {
+                    for (y, rows) in taps(row, geometry.top, weight.kernelHeight).sorted(by: { $0.key < $1.key }) {
+                        for (x, columns) in taps(column, geometry.left, weight.kernelWidth) {
+                            guard 0..<height ~= y, 0..<width ~= x else { continue }
+                            let key = [row % 2, column % 2, rows[0], columns[0]]
+                            let matrix =
+                                sums[key]
+                                ?? (0..<outputs * inputs).map { index in
+                                    var sum = 0.0
+                                    for tapRow in rows {
+                                        for tapColumn in columns {
+                                            let place = index / inputs * weight.kernelHeight + tapRow
+                                            sum +=
+                                                kernel.values[
+                                                    (place * weight.kernelWidth + tapColumn) * inputs + index % inputs]
+                                        }
+                                    }
+                                    return DType.bfloat16.rounding(sum)
+                                }
+                            sums[key] = matrix
+                            let target = ((entry * shape[1] + row) * shape[2] + column) * outputs
+                            for output in 0..<outputs {
+                                values[target + output] += dot(
+                                    source, ((entry * height + y) * width + x) * inputs, matrix, output * inputs, inputs
+                                )
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        finish(&values, bias: bias, activation: activation, residual: residual)
+        return result(values, shape)
     }
 
     private func checkEnd(bias: Tensor?, residual: Tensor?, outputs: Int, _ shape: Shape) {

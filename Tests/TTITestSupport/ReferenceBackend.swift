@@ -10,6 +10,10 @@ package final class ReferenceBackend: Backend {
     package let weightType: DType
     package let activationType: DType
     package let cacheType: DType
+    /// Whether products of 16 tokens (or pixels) of an entry and more are done as AMX does them in bfloat16: with rounded
+    /// activations, and rounded sums of the taps that meet in a pixel of an upsampled image. Attention of as many queries
+    /// rounds its operands; softmax's weights are exact here.
+    package let roundsProducts: Bool
     package private(set) var arena: Arena
     /// Set by operations of choice that meet a number that is not finite; reported by `synchronize`.
     var sawNonFinite = false
@@ -18,10 +22,11 @@ package final class ReferenceBackend: Backend {
     ///   - weightType: what matrices, kernels and tables are rounded to; float64 keeps them as they come.
     ///   - activationType: float64 keeps a chain of operations exact, float32 rounds after each.
     ///   - cacheType: what keys and values are rounded to.
+    ///   - roundsProducts: only for weights in bfloat16.
     ///   - arenaBytes: how much memory there is before anyone reserves; pages that are never touched cost nothing.
     package init(
         weightType: DType = .float64, activationType: DType = .float64, cacheType: DType = .float64,
-        arenaBytes: Int = 1 << 30
+        roundsProducts: Bool = false, arenaBytes: Int = 1 << 30
     ) {
         precondition([.float64, .float32, .bfloat16].contains(weightType), "weights in \(weightType)")
         precondition([.float64, .float32].contains(activationType), "activations in \(activationType)")
@@ -29,6 +34,7 @@ package final class ReferenceBackend: Backend {
         self.weightType = weightType
         self.activationType = activationType
         self.cacheType = cacheType
+        self.roundsProducts = roundsProducts && weightType == .bfloat16
         arena = Arena(buffer: ReferenceBackend.pages(arenaBytes))
     }
 

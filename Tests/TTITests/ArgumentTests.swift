@@ -181,6 +181,16 @@ struct RefusedArguments: Sendable, CustomTestStringConvertible {
         #expect(outcome.status == 65 && outcome.isOneError("input.encoding"), "\(outcome)")
     }
 
+    @Test func `TTI_CPU forces an instruction set, or is refused in one line`() {
+        func devices(_ name: String) -> Outcome {
+            CommandProcess.run(["devices", "--json"], in: "/tmp", environment: ["TTI_CPU": name])
+        }
+        let portable = devices("portable")
+        #expect(portable.status == 0 && portable.text.contains("\"instruction_set\":\"portable\""), "\(portable)")
+        let wrong = devices("sse9")
+        #expect(wrong.status == 64 && wrong.isOneError("usage.environment") && wrong.errors.contains("amx"), "\(wrong)")
+    }
+
     @Test func `what comes from outside cannot command the terminal`() {
         let place = Workplace()
         let outcome = CommandProcess.run(["generate", "x", "-m", "evil\u{1b}[2J\u{202e}name"], in: place.path)

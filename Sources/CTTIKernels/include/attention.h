@@ -1,4 +1,4 @@
-// Attention over whole sequences, float32.
+// Attention over whole sequences: float32, or on AMX bfloat16.
 #pragma once
 
 #include <stddef.h>
@@ -9,6 +9,8 @@
 #define CTTI_ATTENTION_PANEL 32
 // The widest head.
 #define CTTI_ATTENTION_MAX_WIDTH 1024
+// The widest head on AMX.
+#define CTTI_ATTENTION_TILE_WIDTH 512
 
 // One head: some of its queries over all its keys.
 typedef struct {
@@ -26,12 +28,15 @@ typedef struct {
 
 typedef struct {
     // Keys as [panel][width][keys of the panel], values as [panel of the width][keys][columns of the panel], with zeros
-    // where a panel is not full. A call packs CTTI_ATTENTION_PANEL keys from `start` on, a multiple of it.
+    // where a panel is not full. On AMX as bfloat16, two inputs of a product side by side, keys and width filled up to
+    // multiples of 32. A call packs CTTI_ATTENTION_PANEL keys from `start` on, a multiple of it.
     void (*pack_keys)(float *panels, const float *k, size_t stride, size_t keys, size_t width, size_t start);
     void (*pack_values)(float *panels, const float *v, size_t stride, size_t keys, size_t width, size_t start);
     void (*queries)(const ctti_attention_queries *work);
 } ctti_attention_kernels;
 
-extern const ctti_attention_kernels ctti_attention_portable, ctti_attention_avx2, ctti_attention_avx512;
+extern const ctti_attention_kernels ctti_attention_portable, ctti_attention_avx2, ctti_attention_avx512,
+    ctti_attention_amx;
 
-const ctti_attention_kernels *ctti_attention(ctti_isa isa);
+// `rounded`: in bfloat16, which only AMX does.
+const ctti_attention_kernels *ctti_attention(ctti_isa isa, bool rounded);

@@ -12,3 +12,6 @@ uint64_t ctti_read_all(ctti_isa isa, const void *memory, size_t bytes);
 // Does `rounds` rounds of multiply-adds in registers; gives how many floating-point operations these were. `result` takes
 // their sum.
 double ctti_multiply_adds(ctti_isa isa, size_t rounds, float *result);
+
+// The same on AMX's tiles, of bfloat16 or of int8; only with CTTI_AMX.
+double ctti_tile_multiply_adds(bool int8, size_t rounds);

@@ -7,14 +7,16 @@ typedef enum {
     CTTI_PORTABLE = 0,
     CTTI_AVX2 = 1,    // with FMA and F16C
     CTTI_AVX512 = 2,  // F, BW, DQ, VL
-    CTTI_ISA_COUNT = 3,
+    CTTI_AMX = 3,     // AVX-512 with BF16 and VNNI, and tiles of bfloat16 and int8 that the system lets us use
+    CTTI_ISA_COUNT = 4,
 } ctti_isa;
 
 // The best instruction set of this processor and operating system.
 ctti_isa ctti_best_isa(void);
 
-// Whether this processor can run an instruction set.
+// Whether this processor can run an instruction set, and the system lets it: asking for AMX also asks the system, once,
+// for the tiles' state of this process.
 bool ctti_has_isa(ctti_isa isa);
 
-// "portable", "avx2", "avx512".
+// "portable", "avx2", "avx512", "amx".
 const char *ctti_isa_name(ctti_isa isa);

@@ -99,7 +99,7 @@ package struct Benchmark: Sendable {
         try checkMemory(weightBytes + arenaBytes, subject.name, weightType)
 
         let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
-        let backend = CPUBackend(weightType: weightType, threads: threads ?? ThreadPool.defaultThreadCount)
+        let backend = try CPUBackend.make(weightType: weightType, threads: threads)
         let before = try MeasuredCeilings(backend)
         let preparation = try subject.load(what, sizes, on: backend, isCounting: false)
         try backend.reserve(arenaBytes: arenaBytes)
@@ -191,14 +191,5 @@ extension AccountingBackend {
                 sum.0 + operation.weightBytes + (isAttention ? operation.bytesRead : 0), sum.1 + operation.flops
             )
         }
-    }
-}
-
-extension MeasuredCeilings {
-    /// The better one of each.
-    fileprivate func best(_ other: MeasuredCeilings) -> MeasuredCeilings {
-        MeasuredCeilings(
-            readGBs: max(readGBs, other.readGBs), copyGBs: max(copyGBs, other.copyGBs),
-            teraFLOPs: max(teraFLOPs, other.teraFLOPs))
     }
 }

@@ -60,7 +60,7 @@ package struct ComponentRunner {
             // What it takes is counted first, from shapes alone.
             let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
             _ = try preparation(.shapesOnly(dtype: .float32), counter)(counter)
-            let backend = CPUBackend(weightType: weightType, threads: threads ?? ThreadPool.defaultThreadCount)
+            let backend = try CPUBackend.make(weightType: weightType, threads: threads)
             let pass = try preparation(.checkpoint(network.weights()), backend)
             try backend.reserve(arenaBytes: counter.arena.peak)
             let outputs = try pass(backend)
