@@ -78,7 +78,7 @@ let package = Package(
         tests(
             "TTIGenerationTests",
             ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTITestSupport"]),
-        tests("TTITests", ["TTI", "TTIFormats", "TTITestSupport", "tti-ar"]),
+        tests("TTITests", ["TTI", "TTICore", "TTIFormats", "TTITestSupport", "tti-ar"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c2x

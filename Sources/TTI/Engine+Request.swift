@@ -29,16 +29,18 @@ extension Engine {
     }
 
     private func fill(_ settings: inout GenerationSettings, from request: GenerationRequest) throws {
-        let isMasked = checkpoint.kind == .masked
-        func masked<T>(_ value: T?, _ option: String) throws -> T? {
-            guard value == nil || isMasked else {
-                throw SettingsError(
-                    "usage.mode", "\(option) belongs to masked decoding; this checkpoint decodes one token at a time")
+        let kind = checkpoint.kind
+        /// The value of an option that some modes have.
+        func only<T>(_ kinds: [PipelineCheckpoint.Kind], _ value: T?, _ option: String) throws -> T? {
+            guard value == nil || kinds.contains(kind) else {
+                let owners = kinds.map(\.words).joined(separator: " and ")
+                throw SettingsError("usage.mode", "\(option) belongs to \(owners); this checkpoint \(kind.deed)")
             }
             return value
         }
+        func masked<T>(_ value: T?, _ option: String) throws -> T? { try only([.masked], value, option) }
         try require(request.count, in: 1...1_000_000, "count")
-        if let steps = try masked(request.steps, "steps") {
+        if let steps = try only([.masked, .diffusion], request.steps, "steps") {
             try require(steps, in: 1...1024, "steps")
             settings.steps = steps
         }
@@ -46,18 +48,18 @@ extension Engine {
             try require(guidance, in: 0...1000, "guidance")
             settings.guidance = guidance
         }
-        if let temperature = request.temperature {
+        if let temperature = try only([.masked, .autoregressive], request.temperature, "temperature") {
             try require(temperature, in: 0...1000, "temperature")
             // one number stands for a line down to (almost) nothing, as in the reference scheduler
             let last = try masked(request.finalTemperature, "a second temperature") ?? min(temperature, 0.01)
             try require(last, in: 0...1000, "temperature")
-            settings.temperature = isMasked ? [temperature, last] : [temperature, temperature]
+            settings.temperature = kind == .masked ? [temperature, last] : [temperature, temperature]
         }
-        if let topK = request.topK {
+        if let topK = try only([.masked, .autoregressive], request.topK, "top-k") {
             try require(topK, in: 0...1_000_000, "top-k")
             settings.topK = topK
         }
-        if let topP = request.topP {
+        if let topP = try only([.masked, .autoregressive], request.topP, "top-p") {
             try require(topP, in: Float.leastNormalMagnitude...1, "top-p", shown: "over 0, at most 1")
             settings.topP = topP
         }
@@ -69,6 +71,9 @@ extension Engine {
         }
         if let ramp = try masked(request.guidanceRamp, "guidance-ramp") {
             settings.guidanceRamp = .init(rawValue: ramp.rawValue) ?? settings.guidanceRamp
+        }
+        if let scheduler = try only([.diffusion], request.scheduler, "scheduler") {
+            settings.scheduler = .init(rawValue: scheduler.rawValue) ?? settings.scheduler
         }
         settings.randomNumbers = .init(rawValue: request.randomNumbers.rawValue) ?? settings.randomNumbers
         settings.gridWidth = try tokens(
@@ -93,18 +98,18 @@ extension Engine {
 
     /// What every image of a request begins with: nothing, a picture's tokens, or tokens that were given.
     private func beginning(of request: GenerationRequest, _ settings: GenerationSettings) throws -> Beginning {
-        if let tokens = request.initialTokens {
-            guard request.source == nil else {
-                throw SettingsError(
-                    "usage.source", "a picture and tokens to begin with were both given; give one of them")
-            }
-            return .tokens(tokens)
+        guard (request.initialTokens == nil && request.initialLatents == nil) || request.source == nil else {
+            throw SettingsError(
+                "usage.source", "a picture and tokens or latents to begin with were both given; give one of them")
         }
+        if let tokens = request.initialTokens { return .tokens(tokens) }
+        if let latents = request.initialLatents { return .latents(latents) }
         guard let source = request.source else { return .nothing }
-        guard checkpoint.kind == .masked else {
+        guard checkpoint.kind != .autoregressive else {
             throw SettingsError(
                 "usage.source",
-                "a picture to begin with needs masked decoding; this checkpoint decodes one token at a time")
+                "a picture to begin with needs masked decoding or diffusion; this checkpoint decodes one token at a time"
+            )
         }
         let (width, height) = (
             settings.gridWidth * pipeline.pixelsPerToken, settings.gridHeight * pipeline.pixelsPerToken
@@ -120,28 +125,33 @@ extension Engine {
             SourceTokens.openTokens(
                 mask: $0.brightness, height: height, width: width, factor: pipeline.pixelsPerToken)
         }
-        return .picture(codes: try encode(source.image), isOpen: isOpen, strength: source.strength)
+        return .picture(try encode(source.image), isOpen: isOpen, strength: source.strength)
     }
 
     private enum Beginning {
         case nothing
         case tokens([Int32])
-        case picture(codes: [Int32], isOpen: [Bool]?, strength: Float)
+        case latents([Float])
+        case picture(ImageCode, isOpen: [Bool]?, strength: Float)
 
-        /// Gives every image of a batch its tokens.
+        /// Gives every image of a batch what it begins with.
         func apply(to batch: inout ImageBatch) {
             switch self {
             case .nothing: break
             case .tokens(let tokens):
                 for index in batch.items.indices { batch.items[index].initialTokens = tokens }
-            case .picture(let codes, let isOpen, let strength):
+            case .latents(let latents):
+                for index in batch.items.indices { batch.items[index].initialLatents = latents }
+            case .picture(.tokens(let codes), let isOpen, let strength):
                 SourceTokens.begin(&batch, codes: codes, isOpen: isOpen, strength: strength)
+            case .picture(.latents(let latents), let isOpen, let strength):
+                SourceLatents.begin(&batch, picture: latents, isOpen: isOpen, strength: strength)
             }
         }
     }
 
-    /// A picture's tokens.
-    private func encode(_ image: RGBImage) throws -> [Int32] {
+    /// A picture's tokens or latents.
+    private func encode(_ image: RGBImage) throws -> ImageCode {
         let pixels = image.pixels.map { Float($0) / 255 }
         let counter = AccountingBackend(weightType: backend.weightType, cacheType: backend.cacheType)
         let double = try checkpoint.makePipeline(on: counter, weights: .shapes)
@@ -191,7 +201,7 @@ extension Engine {
             for (offset, index) in range.enumerated() {
                 let image = GeneratedImage(
                     image: made.images[offset], index: index, seed: request.seed &+ UInt64(index),
-                    tokens: made.tokens[offset],
+                    tokens: made.codes[offset].tokens, latents: made.codes[offset].latents,
                     tokenGrid: (batch.settings.gridHeight, batch.settings.gridWidth),
                     truncatedTokens: prompt.truncatedCount,
                     settings: ResolvedSettings(batch.settings, mode, width: width, height: height),
@@ -214,7 +224,39 @@ extension ResolvedSettings {
             schedule: .init(rawValue: settings.schedule.rawValue) ?? .cosine,
             order: .init(rawValue: settings.order.rawValue) ?? .confidence,
             guidanceRamp: .init(rawValue: settings.guidanceRamp.rawValue) ?? .constant,
+            scheduler: .init(rawValue: settings.scheduler.rawValue) ?? .ddim,
             width: width, height: height, randomNumbers: .init(rawValue: settings.randomNumbers.rawValue) ?? .philox)
+    }
+}
+
+extension PipelineCheckpoint.Kind {
+    /// What it is called.
+    fileprivate var words: String {
+        switch self {
+        case .masked: "masked decoding"
+        case .autoregressive: "autoregressive decoding"
+        case .diffusion: "latent diffusion"
+        }
+    }
+
+    /// What a checkpoint of this kind does.
+    fileprivate var deed: String {
+        switch self {
+        case .masked: "decodes many tokens at a time"
+        case .autoregressive: "decodes one token at a time"
+        case .diffusion: "is one of latent diffusion"
+        }
+    }
+}
+
+extension GenerationMode {
+    init(_ kind: PipelineCheckpoint.Kind) {
+        self =
+            switch kind {
+            case .masked: .parallel
+            case .autoregressive: .autoregressive
+            case .diffusion: .diffusion
+            }
     }
 }
 

@@ -65,13 +65,15 @@ package final class Engine {
         let isOnePrompt: Bool
         let firstStep: Int
         let masked: Int
+        let keepsPicture: Bool
     }
 
     /// What a batch takes, from shapes alone.
     package func plan(_ batch: ImageBatch) throws -> GenerationPlan {
         let key = PlanKey(
             settings: batch.settings, images: batch.items.count, isOnePrompt: batch.isOnePrompt,
-            firstStep: batch.firstStep, masked: batch.maskedCount)
+            firstStep: batch.firstStep, masked: batch.maskedCount,
+            keepsPicture: batch.items.contains { $0.open != nil })
         if let plan = plans[key] { return plan }
         let plan = try GenerationPlan(of: batch, checkpoint, weightType: backend.weightType)
         plans[key] = plan
@@ -86,13 +88,13 @@ package final class Engine {
     ///   - onStep: after every step: how many are done, of how many, and a preview when one is due; false cancels.
     package func run(
         _ batch: ImageBatch, previewInterval: Int?, onStep: (Int, Int, [RGBImage]?) -> Bool
-    ) throws -> (images: [RGBImage], tokens: [[Int32]], timings: GenerationTimings) {
+    ) throws -> (images: [RGBImage], codes: [ImageCode], timings: GenerationTimings) {
         try translatingErrors { try runUntranslated(batch, previewInterval: previewInterval, onStep: onStep) }
     }
 
     private func runUntranslated(
         _ batch: ImageBatch, previewInterval: Int?, onStep: (Int, Int, [RGBImage]?) -> Bool
-    ) throws -> (images: [RGBImage], tokens: [[Int32]], timings: GenerationTimings) {
+    ) throws -> (images: [RGBImage], codes: [ImageCode], timings: GenerationTimings) {
         let plan = try plan(batch)
         var timings = GenerationTimings()
         // What is reserved already is in memory and not free any more.
@@ -112,32 +114,32 @@ package final class Engine {
             stepSeconds.append(stepStart.secondsSinceThen)
             var preview: [RGBImage]?
             if let previewInterval, (step + 1) % previewInterval == 0, step + 1 < count {
-                preview = try images(of: pipeline.tokens(), batch.settings)
+                preview = try images(of: pipeline.codes(), batch.settings)
             }
             guard onStep(step + 1, count, preview) else {
                 throw TTIError(.cancelled, "cancelled", "cancelled after step \(step + 1) of \(count)")
             }
         }
-        let tokens = try pipeline.tokens()
+        let codes = try pipeline.codes()
         timings.decode = decodeStart.secondsSinceThen
 
         let detokenizeStart = ContinuousClock.now
-        let images = try images(of: tokens, batch.settings)
+        let images = try images(of: codes, batch.settings)
         timings.detokenize = detokenizeStart.secondsSinceThen
         timings.total = start.secondsSinceThen
         timings.steps = count
-        timings.tokens = tokens.count * batch.settings.tokenCount
+        timings.tokens = codes.reduce(0) { $0 + $1.tokens.count }
         timings.stepMilliseconds = stepSeconds.isEmpty ? 0 : 1000 * stepSeconds.sorted()[stepSeconds.count / 2]
         timings.weightBytesPerStep = plan.weightBytesPerStep
         timings.flopsPerStep = plan.flopsPerStep
         timings.peakMemory = weightBytes + plan.arenaBytes
-        return (images, tokens, timings)
+        return (images, codes, timings)
     }
 
-    /// Decoded tokens as 8-bit pictures; a number that is not finite is an error, not a black pixel.
-    private func images(of tokens: [[Int32]], _ settings: GenerationSettings) throws -> [RGBImage] {
+    /// Decoded tokens or latents as 8-bit pictures; a number that is not finite is an error, not a black pixel.
+    private func images(of codes: [ImageCode], _ settings: GenerationSettings) throws -> [RGBImage] {
         let factor = pipeline.pixelsPerToken
-        return try pipeline.detokenize(tokens).map { pixels in
+        return try pipeline.decode(codes).map { pixels in
             try RGBImage(
                 width: settings.gridWidth * factor, height: settings.gridHeight * factor, unitRange: pixels)
         }

@@ -35,9 +35,11 @@ public struct GeneratedImage: Sendable {
     public let index: Int
     /// Its own seed.
     public let seed: UInt64
-    /// The tokens that it was decoded from, `[height / factor, width / factor]`.
+    /// The tokens that it was decoded from, `[height / factor, width / factor]`; empty for latent diffusion.
     public let tokens: [Int32]
-    /// Rows and columns of `tokens`.
+    /// The latents that it was decoded from, `[height / factor, width / factor, channels]`; empty for models of tokens.
+    public let latents: [Float]
+    /// Rows and columns of `tokens` or `latents`.
     public let tokenGrid: (height: Int, width: Int)
     /// How many tokens of the prompt did not fit.
     public let truncatedTokens: Int
@@ -51,11 +53,11 @@ public struct GeneratedImage: Sendable {
 public struct ResolvedSettings: Sendable, Hashable {
     /// How the image was made.
     public var mode: GenerationMode
-    /// Steps of masked decoding, tokens of autoregressive decoding.
+    /// Steps of masked decoding and of diffusion, tokens of autoregressive decoding.
     public var steps: Int
     /// The guidance scale; 1 is off.
     public var guidance: Float
-    /// At the first step and at the last (the same when autoregressive).
+    /// At the first step and at the last (the same when autoregressive; nothing to diffusion).
     public var temperature: [Float]
     /// 0 is off.
     public var topK: Int
@@ -67,6 +69,8 @@ public struct ResolvedSettings: Sendable, Hashable {
     public var order: RevealOrder
     /// Masked decoding only.
     public var guidanceRamp: GuidanceRamp
+    /// Latent diffusion only.
+    public var scheduler: DiffusionScheduler
     /// Pixels.
     public var width: Int
     /// Pixels.
@@ -81,7 +85,7 @@ public enum GenerationEvent: Sendable {
     case truncated(tokens: Int, text: String)
     /// A step is done: how many of how many, and of which images of the request.
     case step(done: Int, of: Int, images: Range<Int>)
-    /// What the images look like so far: predicted tokens, decoded.
+    /// What the images look like so far: predicted tokens or latents, decoded.
     case preview([RGBImage], images: Range<Int>, done: Int)
     /// An image is finished.
     case image(GeneratedImage)

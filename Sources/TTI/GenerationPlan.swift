@@ -26,8 +26,8 @@ package struct GenerationPlan: Sendable {
         var decode = 0
         var weightBytes = 0
         var middleFlops = 0
-        // every token is the same work; masked steps differ, so each is counted
-        let isUniform = checkpoint.kind == .autoregressive
+        // every token and every step of diffusion is the same work; masked steps differ, so each is counted
+        let isUniform = checkpoint.kind != .masked
         for step in 0..<(isUniform ? min(count, 1) : count) {
             pipeline.step(step)
             decode += counter.totals.flops * (isUniform ? count : 1)
@@ -37,7 +37,7 @@ package struct GenerationPlan: Sendable {
             peak = max(peak, counter.arena.peak)
             counter.reset()
         }
-        _ = try pipeline.detokenize(try pipeline.tokens())
+        _ = try pipeline.decode(try pipeline.codes())
         stepCount = count
         arenaBytes = max(peak, counter.arena.peak)
         weightBytesPerStep = weightBytes

@@ -4,7 +4,7 @@ public enum GenerationMode: String, Sendable, CaseIterable {
     case parallel
     /// Autoregressive decoding: one token a step.
     case autoregressive = "ar"
-    /// Latent diffusion. No checkpoint of this kind can be loaded yet.
+    /// Latent diffusion: all latents, less noisy at every step.
     case diffusion
 }
 
@@ -36,6 +36,20 @@ public enum GuidanceRamp: String, Sendable, CaseIterable {
     case linear
     /// From 1 to the full scale along half a cosine.
     case cosine
+}
+
+/// How latent diffusion goes from noise to a picture.
+public enum DiffusionScheduler: String, Sendable, CaseIterable {
+    /// Denoising diffusion implicit models, without noise of its own.
+    case ddim
+    /// Pseudo numerical methods, four outputs of the network deep.
+    case pndm
+    /// Euler's method.
+    case euler
+    /// Euler's method with fresh noise at every step.
+    case eulerAncestral = "euler-a"
+    /// DPM-Solver++ of second order over several steps.
+    case dpmSolver = "dpm++2m"
 }
 
 /// Where random numbers come from.
@@ -76,7 +90,7 @@ public struct GenerationRequest: Sendable {
     public var seed: UInt64
     /// How many images of this prompt.
     public var count = 1
-    /// Steps of masked decoding.
+    /// Steps of masked decoding and of diffusion.
     public var steps: Int?
     /// uncond + guidance · (cond - uncond); 1 is off.
     public var guidance: Float?
@@ -94,16 +108,20 @@ public struct GenerationRequest: Sendable {
     public var order: RevealOrder?
     /// Masked decoding only.
     public var guidanceRamp: GuidanceRamp?
+    /// Latent diffusion only.
+    public var scheduler: DiffusionScheduler?
     /// Pixels; nil: the checkpoint's size.
     public var width: Int?
     /// Pixels; nil: the checkpoint's size.
     public var height: Int?
     /// Where random numbers come from.
     public var randomNumbers: RandomNumbers = .philox
-    /// Begin with this picture (masked decoding only).
+    /// Begin with this picture (masked decoding and diffusion).
     public var source: SourceImage?
     /// Begin with these tokens, `[height][width]` row by row; -1 stands for a token to be made.
     public var initialTokens: [Int32]?
+    /// Begin with this noise of variance 1, `[height][width][channels]` (latent diffusion only).
+    public var initialLatents: [Float]?
     /// Send a preview every so many steps; nil: none.
     public var previewInterval: Int?
 

@@ -39,7 +39,7 @@ public final class ImageGenerator: Sendable {
         let folder = try checkpoint.folder(variant: variant)
         let opened = try translatingErrors { try PipelineCheckpoint(folder) }
         let engine = try Engine(checkpoint: opened, device: device, precision: precision)
-        mode = opened.kind == .masked ? .parallel : .autoregressive
+        mode = GenerationMode(opened.kind)
         backend = engine.backend.name
         self.precision = engine.backend.weightType == .bfloat16 ? .bfloat16 : .float32
         self.engine = Mutex(engine)

@@ -28,7 +28,8 @@ package struct ImageMetadata: Sendable {
     ///   - seed: the image's own.
     package init(
         version: String, checkpoint: String, variant: String?, backend: String, precision: Precision, prompt: String,
-        negativePrompt: String, seed: UInt64, settings: ResolvedSettings, strength: Float?, isFromTokens: Bool
+        negativePrompt: String, seed: UInt64, settings: ResolvedSettings, strength: Float?, isFromTokens: Bool,
+        isFromLatents: Bool
     ) {
         var members = JSONObject()
         func add(_ key: ByteString, _ value: JSON) { members.set(key, value) }
@@ -43,12 +44,16 @@ package struct ImageMetadata: Sendable {
         add("seed", JSON(seed))
         add("steps", JSON(settings.steps))
         add("guidance", JSON(settings.guidance))
-        add(
-            "temperature",
-            settings.temperature.count == 1
-                ? JSON(settings.temperature[0]) : .list(settings.temperature.map { JSON($0) }))
-        add("top_k", JSON(settings.topK))
-        add("top_p", JSON(settings.topP))
+        if settings.mode == .diffusion {
+            add("scheduler", JSON(settings.scheduler.rawValue))
+        } else {
+            add(
+                "temperature",
+                settings.temperature.count == 1
+                    ? JSON(settings.temperature[0]) : .list(settings.temperature.map { JSON($0) }))
+            add("top_k", JSON(settings.topK))
+            add("top_p", JSON(settings.topP))
+        }
         if settings.mode == .parallel {
             add("schedule", JSON(settings.schedule.rawValue))
             add("order", JSON(settings.order.rawValue))
@@ -62,6 +67,7 @@ package struct ImageMetadata: Sendable {
             add("strength", JSON(strength))
         }
         if isFromTokens { add("init_tokens", true) }
+        if isFromLatents { add("init_latents", true) }
         json = .members(members)
     }
 
@@ -113,6 +119,7 @@ package struct ImageMetadata: Sendable {
 
     private var sampler: String? {
         guard let mode = json["mode"]?.string else { return nil }
+        if let scheduler = json["scheduler"]?.string { return "\(mode) \(scheduler)" }
         guard let schedule = json["schedule"]?.string, let order = json["order"]?.string else { return mode }
         return "\(mode) \(schedule) \(order)"
     }

@@ -128,6 +128,12 @@ extension Inspection.Component {
             case "PartiForImageGeneration", "parti":
                 _ = try Parti(weights, PartiConfiguration(configuration), on: counter)
                 weights.ignore(Parti.ignores)
+            case "UNet2DConditionModel":
+                _ = try UNet(weights, UNetConfiguration(configuration), on: counter)
+                weights.ignore(UNet.ignores)
+            case "AutoencoderKL":
+                _ = try AutoencoderKL(weights, AutoencoderKLConfiguration(configuration), on: counter)
+                weights.ignore(AutoencoderKL.ignores)
             case "VQModel":
                 _ = try VQGAN(weights, VQGANConfiguration(configuration), on: counter)
                 weights.ignore(VQGAN.ignores)

@@ -35,6 +35,7 @@ package struct PromptTokenizer: Sendable {
                 switch checkpoint.networks {
                 case .masked(let text, _, _): text.maximumLength
                 case .autoregressive(let configuration): configuration.maximumTextLength
+                case .diffusion(let diffusion): diffusion.texts[0].maximumLength
                 }
             return (checkpoint.tokenizer, min(limit, checkpoint.tokenizer.maximumLength ?? limit))
         }

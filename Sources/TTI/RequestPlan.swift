@@ -19,7 +19,7 @@ package final class CheckpointOutline {
         }
         name = try translatingErrors { fileName(try source.name()) }
         let kind = engine.checkpoint.kind
-        mode = kind == .masked ? .parallel : .autoregressive
+        mode = GenerationMode(kind)
         self.precision = Engine.weightType(precision, kind) == .bfloat16 ? .bfloat16 : .float32
     }
 

@@ -1,12 +1,12 @@
 internal import Glibc
 internal import TTIFormats
 
-/// The name of the checkpoint that ships for a mode; nil when none does yet.
-package func nameOfShippedCheckpoint(for mode: GenerationMode) -> String? {
+/// The name of the checkpoint that ships for a mode.
+package func nameOfShippedCheckpoint(for mode: GenerationMode) -> String {
     switch mode {
     case .parallel: "scenes-masked"
     case .autoregressive: "scenes-ar"
-    case .diffusion: nil
+    case .diffusion: "scenes-diffusion"
     }
 }
 

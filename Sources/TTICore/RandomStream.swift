@@ -17,6 +17,8 @@ package struct RandomStream: Sendable {
         case latent = 3
         /// Which known tokens are masked again (image to image); index = place.
         case mask = 4
+        /// Noise that a step of diffusion adds; position = step, index = element.
+        case noise = 5
     }
 
     package let seed: UInt64

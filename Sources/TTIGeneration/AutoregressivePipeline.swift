@@ -72,6 +72,7 @@ package final class AutoregressivePipeline: ImagePipeline {
             let (width, height) = (c.imageWidth * pixelsPerToken, c.imageHeight * pixelsPerToken)
             throw SettingsError("usage.size", "this checkpoint makes \(width)x\(height) images only")
         }
+        try batch.checkHasNoLatents()
         guard batch.items.allSatisfy({ $0.initialTokens == nil }) else {
             throw SettingsError(
                 "usage.source", "tokens to begin with need masked decoding; this checkpoint decodes one token at a time"
@@ -152,7 +153,7 @@ package final class AutoregressivePipeline: ImagePipeline {
     // MARK: Finish
 
     /// Places that are still to come show the token above them.
-    package func tokens() throws(DeviceError) -> [[Int32]] {
+    package func codes() throws(DeviceError) -> [ImageCode] {
         if let fault { throw fault }
         guard let run else { return [] }
         let settings = run.batch.settings
@@ -164,15 +165,16 @@ package final class AutoregressivePipeline: ImagePipeline {
                     ? images[image][place - settings.gridWidth] : images[image][max(0, run.done - 1)]
             }
         }
-        return images
+        return images.map { .tokens($0) }
     }
 
-    package func detokenize(_ tokens: [[Int32]]) throws(DeviceError) -> [[Float]] {
+    package func decode(_ codes: [ImageCode]) throws(DeviceError) -> [[Float]] {
         guard let settings = run?.batch.settings else { return [] }
-        return try detokenizer.decode(tokens, height: settings.gridHeight, width: settings.gridWidth, on: backend)
+        return try detokenizer.decode(
+            codes.map(\.tokens), height: settings.gridHeight, width: settings.gridWidth, on: backend)
     }
 
-    package func encode(pixels: [Float], height: Int, width: Int) throws(DeviceError) -> [Int32] {
-        try detokenizer.encode(pixels, height: height, width: width, on: backend)
+    package func encode(pixels: [Float], height: Int, width: Int) throws(DeviceError) -> ImageCode {
+        .tokens(try detokenizer.encode(pixels, height: height, width: width, on: backend))
     }
 }

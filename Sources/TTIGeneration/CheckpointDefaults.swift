@@ -25,6 +25,21 @@ extension GenerationSettings {
         return settings
     }
 
+    /// What a diffusion checkpoint asks for: its own scheduler, and Stable Diffusion's defaults (50 steps, guidance 7.5, or 5 for
+    /// XL) unless `scheduler_config.json` has a `generation` object.
+    static func diffusion(_ scheduler: Configuration, latentSide: Int, isXL: Bool) throws(FormatError)
+        -> GenerationSettings
+    {
+        let generation = try scheduler.section("generation")
+        let standard = isXL ? 5 : 7.5
+        var settings = GenerationSettings(
+            steps: try generation?.integer("num_inference_steps", default: 50, in: 1...1024) ?? 50,
+            guidance: Float(try generation?.number("guidance_scale", default: standard, in: 0...1000) ?? standard),
+            temperature: [1, 1], gridHeight: latentSide, gridWidth: latentSide)
+        settings.scheduler = try SchedulerConfiguration(scheduler).kind
+        return settings
+    }
+
     /// What an autoregressive checkpoint asks for: the `generation` object of its configuration, else no guidance.
     static func autoregressive(_ model: Configuration, height: Int, width: Int) throws(FormatError)
         -> GenerationSettings

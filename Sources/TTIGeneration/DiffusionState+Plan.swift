@@ -19,7 +19,7 @@ extension Backend {
             latents: upload(HostTensor(sample.floats() + zeros, Shape([2 + kept] + sample.shape.array))),
             weights: upload(HostTensor(plan.weights, [steps, 2 + kept, 4 + kept])),
             // the network sees the next sample at the next step
-            inputScale: upload(HostTensor(Array(scales.dropFirst()) + [1], [steps])), limit: plan.limit,
+            inputScale: upload(HostTensor(Array((scales + [1]).dropFirst()), [steps])), limit: plan.limit,
             noise: noise.map { upload($0) }, picture: picture.map { $0.upload(plan, on: self) },
             position: upload(HostTensor([Int32(0)], [1])))
     }

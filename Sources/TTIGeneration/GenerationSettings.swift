@@ -20,7 +20,7 @@ package enum RandomNumbers: String, Sendable, CaseIterable {
 
 /// The settings of one run, no default left open.
 package struct GenerationSettings: Sendable, Hashable {
-    /// Steps of masked decoding; tokens of autoregressive decoding.
+    /// Steps of masked decoding and of diffusion; tokens of autoregressive decoding.
     package var steps: Int
     /// uncond + guidance · (cond - uncond); 1 is off.
     package var guidance: Float
@@ -35,9 +35,11 @@ package struct GenerationSettings: Sendable, Hashable {
     package var schedule = MaskSchedule.cosine
     package var order = RevealOrder.confidence
     package var randomNumbers = RandomNumbers.philox
-    /// Rows of tokens.
+    /// Latent diffusion.
+    package var scheduler = SchedulerKind.ddim
+    /// Rows of tokens or latents.
     package var gridHeight: Int
-    /// Columns of tokens.
+    /// Columns of tokens or latents.
     package var gridWidth: Int
 
     package var tokenCount: Int { gridHeight * gridWidth }

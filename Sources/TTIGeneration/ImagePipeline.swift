@@ -4,6 +4,8 @@ package import TTICore
 package struct PromptTokens: Sendable, Hashable {
     /// Special tokens and padding included: as many as the model takes.
     package let ids: [Int32]
+    /// The same for a second text encoder; empty where there is none.
+    package var secondIds: [Int32] = []
     /// How many ids are not padding.
     package let length: Int
     /// How many tokens did not fit.
@@ -19,6 +21,19 @@ package struct PromptTokens: Sendable, Hashable {
     }
 }
 
+/// An image before its pixels: what the steps make.
+package enum ImageCode: Sendable, Hashable {
+    /// `[height · width]` tokens.
+    case tokens([Int32])
+    /// `[height · width · channels]` latents, as diffusion has them.
+    case latents([Float])
+
+    /// The tokens; empty for latents.
+    package var tokens: [Int32] { if case .tokens(let tokens) = self { tokens } else { [] } }
+    /// The latents; empty for tokens.
+    package var latents: [Float] { if case .latents(let latents) = self { latents } else { [] } }
+}
+
 /// Images that are made together, with the same settings.
 package struct ImageBatch {
     /// One image.
@@ -29,6 +44,12 @@ package struct ImageBatch {
         /// `[tokens]` at the start, -1 where a token is to be made; nil: all are. As many are to be made as in every other
         /// image of the batch.
         package var initialTokens: [Int32]?
+        /// `[height · width · channels]` noise of variance 1 to begin with; nil: drawn with the seed.
+        package var initialLatents: [Float]?
+        /// `[height · width · channels]` latents of the picture to begin with.
+        package var picture: [Float]?
+        /// `[height · width]`: where the picture is made anew; nil: everywhere.
+        package var open: [Bool]?
 
         package init(prompt: PromptTokens, negative: PromptTokens, seed: UInt64, initialTokens: [Int32]? = nil) {
             self.prompt = prompt
@@ -40,7 +61,7 @@ package struct ImageBatch {
 
     package var items: [Item]
     package var settings: GenerationSettings
-    /// Masked decoding begins at this step (image to image).
+    /// Masked decoding and diffusion begin at this step (image to image).
     package var firstStep = 0
     /// The share of the grid that may change at all (inpainting); the schedule's shares are shares of it.
     package var openShare: Float = 1
@@ -72,12 +93,12 @@ package struct ImageBatch {
 /// are written once.
 ///
 /// A pipeline holds weights on one backend. `prepare` may be called again and again; it takes the arena from its start.
-/// Nothing throws inside a step: faults come out of `tokens`, `decodePreview` and `finish`.
+/// Nothing throws inside a step: faults come out of `codes` and `decode`.
 package protocol ImagePipeline: AnyObject {
     var backend: any Backend { get }
     /// What the checkpoint asks for when a request says nothing.
     var defaults: GenerationSettings { get }
-    /// Pixels for each token, in each direction.
+    /// Pixels for each token or latent, in each direction.
     var pixelsPerToken: Int { get }
 
     /// Ids of a prompt, cut to what the model takes.
@@ -91,13 +112,13 @@ package protocol ImagePipeline: AnyObject {
     var stepCount: Int { get }
     /// The next step; call it `stepCount` times with 0, 1, 2…
     func step(_ index: Int)
-    /// The tokens so far, `[images][tokens]`: what is known, and the best guess elsewhere; never the mask token.
-    func tokens() throws(DeviceError) -> [[Int32]]
-    /// Tokens to pixels, `[images, height, width, 3]` in the model's range 0...1 (not clipped).
-    /// - Parameter tokens: `[images][tokens]`
-    func detokenize(_ tokens: [[Int32]]) throws(DeviceError) -> [[Float]]
-    /// Pixels to tokens, `[tokens]`.
+    /// What every image looks like so far: what is known, and the best guess elsewhere; never the mask token, and before the
+    /// last step never noise.
+    func codes() throws(DeviceError) -> [ImageCode]
+    /// Pixels of each image, `[height, width, 3]` in 0...1 (not clipped).
+    func decode(_ codes: [ImageCode]) throws(DeviceError) -> [[Float]]
+    /// What the steps would have made of a picture.
     /// - Parameters:
     ///   - pixels: `[height, width, 3]` in 0...1.
-    func encode(pixels: [Float], height: Int, width: Int) throws(DeviceError) -> [Int32]
+    func encode(pixels: [Float], height: Int, width: Int) throws(DeviceError) -> ImageCode
 }

@@ -60,6 +60,7 @@ package final class MaskedPipeline: ImagePipeline {
             throw SettingsError(
                 "usage.rng", "PyTorch's random numbers cannot begin with a picture; leave out --rng torch")
         }
+        try batch.checkHasNoLatents()
         try batch.checkInitialTokens(codes: transformer.configuration.codebookSize)
     }
 
@@ -156,18 +157,20 @@ package final class MaskedPipeline: ImagePipeline {
 
     // MARK: Finish
 
-    package func tokens() throws(DeviceError) -> [[Int32]] {
+    package func codes() throws(DeviceError) -> [ImageCode] {
         if let fault { throw fault }
         guard let run else { return [] }
-        return try backend.readIntegers(run.grid.predicted).chunks(of: run.batch.settings.tokenCount)
+        let tokens = try backend.readIntegers(run.grid.predicted)
+        return tokens.chunks(of: run.batch.settings.tokenCount).map { .tokens($0) }
     }
 
-    package func detokenize(_ tokens: [[Int32]]) throws(DeviceError) -> [[Float]] {
+    package func decode(_ codes: [ImageCode]) throws(DeviceError) -> [[Float]] {
         guard let settings = run?.batch.settings else { return [] }
-        return try detokenizer.decode(tokens, height: settings.gridHeight, width: settings.gridWidth, on: backend)
+        return try detokenizer.decode(
+            codes.map(\.tokens), height: settings.gridHeight, width: settings.gridWidth, on: backend)
     }
 
-    package func encode(pixels: [Float], height: Int, width: Int) throws(DeviceError) -> [Int32] {
-        try detokenizer.encode(pixels, height: height, width: width, on: backend)
+    package func encode(pixels: [Float], height: Int, width: Int) throws(DeviceError) -> ImageCode {
+        .tokens(try detokenizer.encode(pixels, height: height, width: width, on: backend))
     }
 }

@@ -9,18 +9,20 @@ package import TTIText
 /// The one place that knows which class name stands for which model: adding a model means adding a case here.
 package final class PipelineCheckpoint {
     package enum Kind: String, Sendable {
-        case masked, autoregressive
+        case masked, autoregressive, diffusion
     }
 
     /// The networks of a pipeline.
     package enum Networks {
         case masked(text: CLIPTextConfiguration, transformer: UVit2DConfiguration, maskToken: Int)
         case autoregressive(PartiConfiguration)
+        case diffusion(DiffusionNetworks)
     }
 
     package let folder: CheckpointFolder
     package let networks: Networks
-    package let detokenizer: VQGANConfiguration
+    /// What turns tokens into pixels; nil for latent diffusion, which has no tokens.
+    package let detokenizer: VQGANConfiguration?
     package let tokenizer: any Tokenizer
     package let defaults: GenerationSettings
 
@@ -28,6 +30,7 @@ package final class PipelineCheckpoint {
         switch networks {
         case .masked: .masked
         case .autoregressive: .autoregressive
+        case .diffusion: .diffusion
         }
     }
 
@@ -38,9 +41,13 @@ package final class PipelineCheckpoint {
         case shapes
     }
 
+    private static let masked = ["AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline"]
+    private static let autoregressive = ["PartiPipeline"]
+
     /// Whether a pipeline of this class can be opened.
     package static func isKnown(_ index: PipelineIndex) -> Bool {
-        ["AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline", "PartiPipeline"].contains(index.className)
+        masked.contains(index.className) || autoregressive.contains(index.className)
+            || DiffusionNetworks.classNames.contains(index.className)
     }
 
     /// Reads configurations and tokenizer; opens no weights.
@@ -52,10 +59,11 @@ package final class PipelineCheckpoint {
                 at: quoted(folder.path))
         }
         self.folder = folder
-        detokenizer = try VQGANConfiguration(folder.folder("vqvae").configuration())
         tokenizer = try loadTokenizer(folder.folder("tokenizer"))
         switch index.className {
-        case "AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline":
+        case _ where Self.masked.contains(index.className):
+            let detokenizer = try VQGANConfiguration(folder.folder("vqvae").configuration())
+            self.detokenizer = detokenizer
             let text = try CLIPTextConfiguration(
                 folder.folder("text_encoder").configuration(), className: index["text_encoder"]?.className)
             let transformer = try UVit2DConfiguration(folder.folder("transformer").configuration())
@@ -69,18 +77,26 @@ package final class PipelineCheckpoint {
             defaults = try .masked(scheduler, gridSide: transformer.gridSide)
             try Self.check(
                 codes: transformer.codebookSize, text: text.vocabularySize, detokenizer, tokenizer, folder.path)
-        case "PartiPipeline":
+        case _ where Self.autoregressive.contains(index.className):
+            let detokenizer = try VQGANConfiguration(folder.folder("vqvae").configuration())
+            self.detokenizer = detokenizer
             let configuration = try folder.folder("transformer").configuration()
             let parti = try PartiConfiguration(configuration)
             networks = .autoregressive(parti)
             defaults = try .autoregressive(configuration, height: parti.imageHeight, width: parti.imageWidth)
             try Self.check(
                 codes: parti.codebookSize, text: parti.vocabularySize, detokenizer, tokenizer, folder.path)
+        case _ where DiffusionNetworks.classNames.contains(index.className):
+            detokenizer = nil
+            let diffusion = try DiffusionNetworks(folder, index, tokenizer)
+            networks = .diffusion(diffusion)
+            defaults = try .diffusion(
+                diffusion.scheduler, latentSide: diffusion.unet.latentSide, isXL: diffusion.texts.count > 1)
         default:
             throw FormatError(
                 .invalid, "model.class", "pipelines of class \(quoted(index.className)) are not known",
                 at: quoted(joinPath(folder.path, PipelineIndex.fileName)),
-                try: "known are AmusedPipeline and PartiPipeline")
+                try: "known are AmusedPipeline, PartiPipeline, StableDiffusionPipeline and StableDiffusionXLPipeline")
         }
     }
 
@@ -107,25 +123,39 @@ package final class PipelineCheckpoint {
     /// The pipeline on a device.
     /// - Throws: `FormatError` or `DeviceError`.
     package func makePipeline(on b: any Backend, weights source: WeightSource) throws -> any ImagePipeline {
-        let detokenizer = Detokenizer(try makeDetokenizer(on: b, weights: source))
         switch networks {
         case .masked(let text, let transformer, let maskToken):
             return MaskedPipeline(
                 tokenizer: tokenizer, textEncoder: try makeTextEncoder(text, on: b, weights: source),
-                transformer: try makeTransformer(transformer, on: b, weights: source), detokenizer: detokenizer,
-                maskToken: maskToken, defaults: defaults, on: b)
+                transformer: try makeTransformer(transformer, on: b, weights: source),
+                detokenizer: Detokenizer(try makeDetokenizer(on: b, weights: source)), maskToken: maskToken,
+                defaults: defaults, on: b)
         case .autoregressive(let configuration):
             return AutoregressivePipeline(
                 tokenizer: tokenizer, transformer: try makeParti(configuration, on: b, weights: source),
-                detokenizer: detokenizer, defaults: defaults, on: b)
+                detokenizer: Detokenizer(try makeDetokenizer(on: b, weights: source)), defaults: defaults, on: b)
+        case .diffusion(let diffusion):
+            let branches = try zip([tokenizer, diffusion.secondTokenizer], diffusion.texts.indices).map {
+                DiffusionText.Branch(
+                    $0 ?? tokenizer,
+                    try makeTextEncoder(
+                        diffusion.texts[$1], component: $1 == 0 ? "text_encoder" : "text_encoder_2", on: b,
+                        weights: source))
+            }
+            return DiffusionPipeline(
+                text: DiffusionText(branches, zeroesEmptyNegative: diffusion.zeroesEmptyNegative),
+                network: try makeUNet(diffusion.unet, on: b, weights: source),
+                autoencoder: try makeAutoencoder(diffusion.autoencoder, on: b, weights: source),
+                schedulers: try DiffusionSchedulers(diffusion.scheduler), defaults: defaults, on: b)
         }
     }
 
-    /// The CLIP text encoder of a masked pipeline.
+    /// A CLIP text encoder of a masked or diffusion pipeline.
     package func makeTextEncoder(
-        _ configuration: CLIPTextConfiguration, on b: any Backend, weights source: WeightSource
+        _ configuration: CLIPTextConfiguration, component: String = "text_encoder", on b: any Backend,
+        weights source: WeightSource
     ) throws -> CLIPTextModel {
-        try load("text_encoder", source, ignoring: CLIPTextModel.ignores) { weights throws(ModelError) in
+        try load(component, source, ignoring: CLIPTextModel.ignores) { weights throws(ModelError) in
             try CLIPTextModel(weights, configuration, on: b)
         }
     }
@@ -148,9 +178,28 @@ package final class PipelineCheckpoint {
         }
     }
 
+    /// The UNet of a diffusion pipeline.
+    package func makeUNet(
+        _ configuration: UNetConfiguration, on b: any Backend, weights source: WeightSource
+    ) throws -> UNet {
+        try load("unet", source, ignoring: UNet.ignores) { weights throws(ModelError) in
+            try UNet(weights, configuration, on: b)
+        }
+    }
+
+    /// The autoencoder of a diffusion pipeline.
+    package func makeAutoencoder(
+        _ configuration: AutoencoderKLConfiguration, on b: any Backend, weights source: WeightSource
+    ) throws -> AutoencoderKL {
+        try load("vae", source, ignoring: AutoencoderKL.ignores) { weights throws(ModelError) in
+            try AutoencoderKL(weights, configuration, on: b)
+        }
+    }
+
     /// The network that turns tokens into pixels.
     package func makeDetokenizer(on b: any Backend, weights source: WeightSource) throws -> VQGAN {
-        try load("vqvae", source, ignoring: VQGAN.ignores) { weights throws(ModelError) in
+        guard let detokenizer else { preconditionFailure("a pipeline without tokens") }
+        return try load("vqvae", source, ignoring: VQGAN.ignores) { weights throws(ModelError) in
             try VQGAN(weights, detokenizer, on: b)
         }
     }

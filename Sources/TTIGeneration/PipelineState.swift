@@ -13,8 +13,12 @@ extension PromptTokens {
 
 extension Backend {
     /// What tokens are drawn with, on the device.
-    /// - Parameter temperature: what logits are divided by.
-    func samplingState(_ batch: ImageBatch, temperature: Float, firstStep: Int) -> SamplingState {
+    /// - Parameters:
+    ///   - temperature: what logits are divided by.
+    ///   - position: nil: one of its own, which begins at 0.
+    func samplingState(
+        _ batch: ImageBatch, temperature: Float, firstStep: Int, position: Tensor? = nil
+    ) -> SamplingState {
         let settings = batch.settings
         let guidance = settings.guidanceByStep
         return SamplingState(
@@ -24,7 +28,7 @@ extension Backend {
                     batch.items.flatMap {
                         [Int32(truncatingIfNeeded: $0.seed), Int32(truncatingIfNeeded: $0.seed >> 32)]
                     }, [batch.items.count, 2])),
-            position: upload(HostTensor([Int32(0)], [1])),
+            position: position ?? upload(HostTensor([Int32(0)], [1])),
             guidance: guidance.count == 1 ? upload(HostTensor(guidance, [1])) : upload(guidance, from: firstStep))
     }
 
@@ -35,6 +39,14 @@ extension Backend {
 }
 
 extension ImageBatch {
+    /// Throws when there are latents to begin with, which a model of tokens has no use for.
+    func checkHasNoLatents() throws(SettingsError) {
+        guard items.allSatisfy({ $0.initialLatents == nil }) else {
+            throw SettingsError(
+                "usage.source", "latents to begin with need latent diffusion; this checkpoint makes image tokens")
+        }
+    }
+
     /// Throws unless the tokens to begin with fill the grid with codes that there are, and leave something to do.
     func checkInitialTokens(codes: Int) throws(SettingsError) {
         for item in items {
@@ -43,6 +55,11 @@ extension ImageBatch {
                 throw SettingsError(
                     "usage.tokens",
                     "\(tokens.count) tokens to begin with, but the image has \(settings.gridHeight)x\(settings.gridWidth)"
+                )
+            }
+            guard tokens.count(where: { $0 < 0 }) == maskedCount else {
+                throw SettingsError(
+                    "usage.tokens", "images that are made together need equally many tokens to be made; make them apart"
                 )
             }
             guard tokens.allSatisfy({ $0 >= -1 && $0 < Int32(codes) }) else {

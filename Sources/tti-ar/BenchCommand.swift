@@ -11,18 +11,18 @@ enum BenchCommand: Command {
             Option(
                 "--preset", "NAME",
                 "parti-350m, parti-750m, parti-3b, parti-20b (decode, prefill); muse-600m, muse-3b, amused-256, amused-512 (step, "
-                    + "prefill); vqgan-f16, amused-vq (detokenize)."),
+                    + "prefill); sd15, sdxl (step, prefill); vqgan-f16, amused-vq, sd-vae (detokenize)."),
             Option("-m, --checkpoint, --model", "DIR|NAME", "Measure this checkpoint instead."),
             Option("--batch", "N", "Rows (2: one image with guidance; detokenize: 1 image)."),
             Option("--tokens", "N", "Tokens of the sequence (the network's)."),
             Option("--steps", "N", "Units timed in a row at each place (decode 8, else 1)."),
             Option("--repeats", "N", "How often (5); ends after two minutes all the same."),
-            Option("--size", "N", "Pixels of an image's side (the network's; detokenize 256)."),
+            Option("--size", "N", "Pixels of an image's side (the network's; detokenize 256; sd15 512, sdxl 1024)."),
             CommonOptions.variant, CommonOptions.backend, CommonOptions.dtype, CommonOptions.threads,
             CommonOptions.json, CommonOptions.quiet, CommonOptions.help,
         ],
         notes: [
-            "A unit is a token of every image (decode), a step of masked decoding, a prompt (prefill), or the pictures of a batch. "
+            "A unit is a token of every image (decode), a step of masked decoding or diffusion, a prompt (prefill), or the pictures of a batch. "
                 + "Bytes are what has to come from memory: weights, keys and values."
         ])
 

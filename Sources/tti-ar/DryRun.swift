@@ -48,7 +48,7 @@ struct DryRun {
     private var text: String {
         let settings = plan.settings
         let paths = item.paths(mode: settings.mode)
-        let unit = settings.mode == .parallel ? "steps" : "tokens"
+        let unit = settings.mode == .autoregressive ? "tokens" : "steps"
         var rows = [
             ("prompt", quoted(item.prompt, limit: 70)),
             ("checkpoint", "\(harmless(outline.name)), \(settings.mode.rawValue), cpu, \(outline.precision.rawValue)"),

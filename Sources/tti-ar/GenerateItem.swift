@@ -64,6 +64,11 @@ struct GenerateItem {
         settings.savedTokensPath.map { nameValues(0, mode: mode).filled($0) }
     }
 
+    /// Where latents are saved.
+    func savedLatentsPath(mode: GenerationMode) -> String? {
+        settings.savedLatentsPath.map { nameValues(0, mode: mode).filled($0) }
+    }
+
     /// The request without what is read from files.
     var plainRequest: GenerationRequest {
         var request = settings.request
@@ -72,12 +77,18 @@ struct GenerateItem {
         return request
     }
 
-    /// What `--image`, `--mask` and `--init-tokens` name.
+    /// What `--image`, `--mask`, `--init-tokens` and `--init-latents` name.
     struct Inputs {
         var source: SourceImage?
         /// A grid for all images, or one for each.
         var tokens: [[Int32]] = []
-        var tokenGrid: (height: Int, width: Int)?
+        /// The same of latents.
+        var latents: [[Float]] = []
+        /// The size of the grids.
+        var grid: (height: Int, width: Int)?
+
+        /// Whether each image begins with something of its own.
+        var isSplit: Bool { tokens.count > 1 || latents.count > 1 }
     }
 
     /// Reads what the item begins with.
@@ -96,17 +107,28 @@ struct GenerateItem {
         }
         if let path = settings.initialTokensPath {
             let codes = try TokenFile.read(path)
-            let count = settings.request.count
-            guard codes.grids.count == 1 || codes.grids.count == count else {
-                throw TTIError(
-                    .invalidInput, "input.tokens",
-                    "\(quoted(path)) has the tokens of \(codes.grids.count) images, and \(count) are asked for; "
-                        + "it takes one grid, or one for each image")
-            }
+            try check(count: codes.grids.count, "tokens", path)
             inputs.tokens = codes.grids
-            inputs.tokenGrid = (codes.height, codes.width)
+            inputs.grid = (codes.height, codes.width)
+        }
+        if let path = settings.initialLatentsPath {
+            let latents = try LatentFile.read(path)
+            try check(count: latents.images.count, "latents", path)
+            inputs.latents = latents.images
+            inputs.grid = (latents.height, latents.width)
         }
         return inputs
+    }
+
+    /// One of them for all images, or one for each.
+    private func check(count found: Int, _ what: String, _ path: String) throws(TTIError) {
+        let count = settings.request.count
+        guard found == 1 || found == count else {
+            throw TTIError(
+                .invalidInput, "input.\(what)",
+                "\(quoted(path)) has the \(what) of \(found) images, and \(count) are asked for; "
+                    + "it takes one grid, or one for each image")
+        }
     }
 
     /// Consecutive images: `first` is the index of the first one.
@@ -119,18 +141,20 @@ struct GenerateItem {
     func parts(_ range: Range<Int>, _ inputs: Inputs, pixelsPerToken: Int) -> [Part] {
         var request = plainRequest
         request.source = inputs.source
-        if let grid = inputs.tokenGrid {
+        if let grid = inputs.grid {
             request.height = request.height ?? grid.height * pixelsPerToken
             request.width = request.width ?? grid.width * pixelsPerToken
         }
-        // Tokens of its own for each image: a request for each.
-        let isSplit = inputs.tokens.count > 1
+        // Tokens or latents of its own for each image: a request for each.
+        let isSplit = inputs.isSplit
         return stride(from: range.lowerBound, to: range.upperBound, by: isSplit ? 1 : max(1, range.count)).map {
             start in
             var part = request
             part.seed = seed &+ UInt64(start)
             part.count = isSplit ? 1 : range.count
-            part.initialTokens = isSplit ? inputs.tokens[start] : inputs.tokens.first
+            let own = isSplit ? start : 0
+            if !inputs.tokens.isEmpty { part.initialTokens = inputs.tokens[own] }
+            if !inputs.latents.isEmpty { part.initialLatents = inputs.latents[own] }
             return Part(request: part, first: start)
         }
     }
@@ -143,8 +167,8 @@ struct GenerateItem {
                 "the checkpoint \(quoted(outline.name)) makes images by --mode \(outline.mode.rawValue), not \(mode.rawValue); leave "
                     + "--mode out, or choose another checkpoint")
         }
-        // One image stands for all, except that each may have tokens of its own.
-        let sample = inputs.tokens.count > 1 ? 0..<settings.request.count : 0..<1
+        // One image stands for all, except that each may begin with something of its own.
+        let sample = inputs.isSplit ? 0..<settings.request.count : 0..<1
         for part in parts(sample, inputs, pixelsPerToken: outline.pixelsPerToken) {
             var request = part.request
             request.count = min(settings.request.count, 64)
@@ -152,6 +176,19 @@ struct GenerateItem {
         }
         var outputs = paths(mode: outline.mode)
         if let tokens = savedTokensPath(mode: outline.mode) { outputs.append(tokens) }
+        if let latents = savedLatentsPath(mode: outline.mode) {
+            guard outline.mode == .diffusion else {
+                throw TTIError(
+                    .usage, "usage.mode",
+                    "--save-latents belongs to latent diffusion; this checkpoint makes tokens, which --save-tokens writes"
+                )
+            }
+            outputs.append(latents)
+        }
+        if outline.mode == .diffusion, settings.savedTokensPath != nil {
+            throw TTIError(
+                .usage, "usage.mode", "a diffusion checkpoint makes no tokens; --save-latents writes what it makes")
+        }
         for path in outputs { try AtomicFile.check(path, ifExists: output.existing) }
         if let preview = settings.previewPath { try AtomicFile.check(preview, ifExists: .overwrite) }
     }

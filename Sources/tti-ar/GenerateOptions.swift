@@ -22,7 +22,7 @@ extension GenerateCommand {
             Option("-s, --seed", "N", "0 to 2^64-1; -1 or nothing takes a random one, which is printed and stored."),
             Option("-N, --count", "N", "Images per prompt (1); image i has seed + i."),
             Option("--batch", "N", "Images decoded together (auto). Changes no image."),
-            Option("--steps", "N", "Steps of masked decoding (the checkpoint's)."),
+            Option("--steps", "N", "Steps of masked decoding and diffusion (the checkpoint's)."),
             Option(
                 "-g, --guidance, --cfg-scale, --guidance-scale", "X",
                 "uncond + X · (cond - uncond) (the checkpoint's); 1 is off."),
@@ -39,16 +39,21 @@ extension GenerateCommand {
             Option("--order", "confidence|halton", "Masked: which places are revealed first (confidence)."),
             Option(
                 "--guidance-ramp", "constant|linear|cosine", "Masked: how guidance grows over the steps (constant)."),
-            Option("--scheduler", "ddim|pndm|euler|euler-a|dpm++2m", "Latent diffusion only, which is not there yet."),
+            Option(
+                "--scheduler", "ddim|pndm|euler|euler-a|dpm++2m", "Diffusion: how it is sampled (the checkpoint's)."),
             Option("-W, --width", "N", "Pixels (the checkpoint's size)."),
             Option("-H, --height", "N", "Pixels (the checkpoint's size)."),
             Option("--rng", "philox|torch", "Random numbers; torch draws what a PyTorch CPU generator draws (philox)."),
             Option(
                 "--init-tokens", "FILE",
                 "Begin with these tokens: safetensors with codes [B,h,w], -1 for one to be made."),
-            Option("--init-latents", "FILE", "Latent diffusion only, which is not there yet."),
+            Option(
+                "--init-latents", "FILE",
+                "Diffusion: begin with this noise of variance 1: safetensors with latents [B,C,h,w]."),
             Option("--save-tokens", "FILE", "Write the tokens of the images: safetensors with codes [B,h,w]."),
-            Option("--save-latents", "FILE", "Latent diffusion only, which is not there yet."),
+            Option(
+                "--save-latents", "FILE",
+                "Diffusion: write the latents of the images: safetensors with latents [B,C,h,w]."),
             Option("--image", "FILE", "Begin with this PNG."),
             Option("--strength", "X", "How much of it is made anew, 0 to 1 (0.5; with --mask 1)."),
             Option("--mask", "FILE", "A PNG of the same size: white where the picture is made anew."),
@@ -99,6 +104,8 @@ struct GenerateSettings {
     var strength: Float?
     var initialTokensPath: String?
     var savedTokensPath: String?
+    var initialLatentsPath: String?
+    var savedLatentsPath: String?
     var previewPath: String?
     var output: String?
     var existing: ExistingFilePolicy?
@@ -125,6 +132,7 @@ struct GenerateSettings {
         request.schedule = try values.choice("schedule", MaskSchedule.self)
         request.order = try values.choice("order", RevealOrder.self)
         request.guidanceRamp = try values.choice("guidance-ramp", GuidanceRamp.self)
+        request.scheduler = try values.choice("scheduler", DiffusionScheduler.self)
         request.width = try values.integer("width", in: 1...16384)
         request.height = try values.integer("height", in: 1...16384)
         request.randomNumbers = try values.choice("rng", RandomNumbers.self) ?? .philox
@@ -134,6 +142,8 @@ struct GenerateSettings {
         strength = try values.number("strength", in: 0...1)
         initialTokensPath = try values.path("init-tokens")
         savedTokensPath = try values.path("save-tokens")
+        initialLatentsPath = try values.path("init-latents")
+        savedLatentsPath = try values.path("save-latents")
         previewPath = try values.path("preview-path")
         output = try values.path("output")
         existing = try values.choice("if-exists", ExistingFilePolicy.self)
@@ -143,20 +153,16 @@ struct GenerateSettings {
 
     /// Options that need or exclude one another.
     private func checkTogether(_ values: OptionValues) throws(TTIError) {
-        if mode == .diffusion {
-            throw values.conflict("no latent-diffusion checkpoint can be loaded yet; use --mode parallel or --mode ar")
-        }
-        for name in ["scheduler", "init-latents", "save-latents"] where values[name] != nil {
-            throw values.conflict("--\(name) belongs to latent diffusion, which is not there yet")
-        }
         if imagePath == nil, values["mask"] != nil {
             throw values.conflict("--mask needs --image, the picture to paint in")
         }
         if imagePath == nil, strength != nil {
             throw values.conflict("--strength needs --image, the picture to begin with")
         }
-        if imagePath != nil, initialTokensPath != nil {
-            throw values.conflict("--image and --init-tokens both say what to begin with; give one of them")
+        let beginnings = ["image", "init-tokens", "init-latents"].filter { values[$0] != nil }
+        if beginnings.count > 1 {
+            throw values.conflict(
+                "--\(beginnings[0]) and --\(beginnings[1]) both say what to begin with; give one of them")
         }
         if previewPath != nil, request.previewInterval == nil {
             throw values.conflict("--preview-path needs --preview N, how often to write it")
@@ -164,8 +170,9 @@ struct GenerateSettings {
         if output == "-", request.previewInterval != nil, previewPath == nil {
             throw values.conflict("--preview needs --preview-path when the image goes to standard output")
         }
-        if savedTokensPath == "-" || previewPath == "-" {
-            throw values.conflict("standard output is for results; give --save-tokens and --preview-path a file")
+        if savedTokensPath == "-" || savedLatentsPath == "-" || previewPath == "-" {
+            throw values.conflict(
+                "standard output is for results; give --save-tokens, --save-latents and --preview-path a file")
         }
     }
 }

@@ -70,7 +70,7 @@ struct GenerateRun {
         let name =
             switch key.source {
             case .named(let name): fileName(name)
-            case .demo(let mode): nameOfShippedCheckpoint(for: mode) ?? mode.rawValue
+            case .demo(let mode): nameOfShippedCheckpoint(for: mode)
             }
         progress.begin("loading \(harmless(name, limit: 60))")
         let generator = try ImageGenerator(
@@ -94,7 +94,7 @@ struct GenerateRun {
         if items.count > 1 || item.settings.request.count > 1, item.output.existing == .skip, !item.isSeedRandom {
             Interrupts.becomeResumable()
         }
-        var saved = SavedTokens()
+        var saved = SavedCodes()
         for range in missing {
             for part in item.parts(range, inputs, pixelsPerToken: generator.pixelsPerToken) {
                 try make(part, of: item, generator, paths, &saved)
@@ -102,6 +102,10 @@ struct GenerateRun {
         }
         if let path = item.savedTokensPath(mode: generator.mode), !saved.grids.isEmpty {
             let bytes = TokenFile.bytes(saved.grids, height: saved.height, width: saved.width)
+            try translatingErrors { _ = try AtomicFile.write(bytes, to: path, ifExists: .overwrite) }
+        }
+        if let path = item.savedLatentsPath(mode: generator.mode), !saved.latents.isEmpty {
+            let bytes = LatentFile.bytes(saved.latents, height: saved.height, width: saved.width)
             try translatingErrors { _ = try AtomicFile.write(bytes, to: path, ifExists: .overwrite) }
         }
     }
@@ -128,15 +132,16 @@ struct GenerateRun {
         return ranges
     }
 
-    private struct SavedTokens {
+    private struct SavedCodes {
         var grids: [[Int32]] = []
+        var latents: [[Float]] = []
         var height = 0
         var width = 0
     }
 
     private mutating func make(
         _ part: GenerateItem.Part, of item: GenerateItem, _ generator: ImageGenerator, _ paths: [String],
-        _ saved: inout SavedTokens
+        _ saved: inout SavedCodes
     ) throws {
         var failure: TTIError?
         let total = item.settings.request.count
@@ -149,13 +154,14 @@ struct GenerateRun {
                             if part.first == 0 { warnOfTruncation(tokens, text, item) }
                         case .step(let done, let count, let images):
                             if done == 1 { progress.begin(stageName(part, images, total, item)) }
-                            progress.step(done, of: count, unit: generator.mode == .parallel ? "step" : "token")
+                            progress.step(done, of: count, unit: generator.mode == .autoregressive ? "token" : "step")
                             return !Interrupts.isRequested
                         case .preview(let pictures, let images, _):
                             try translatingErrors { try write(pictures, part, images, item, paths) }
                             return !Interrupts.isRequested
                         case .image(let image):
                             saved.grids.append(image.tokens)
+                            saved.latents.append(image.latents)
                             (saved.height, saved.width) = image.tokenGrid
                             try finish(image, part, item, generator, paths)
                         }
@@ -222,7 +228,7 @@ struct GenerateRun {
         let bytes = try image.image.pngBytes(texts: texts)
         let timings = image.timings
         let summary =
-            "seed \(image.seed): \(timings.steps) \(generator.mode == .parallel ? "steps" : "tokens"), text "
+            "seed \(image.seed): \(timings.steps) \(generator.mode == .autoregressive ? "tokens" : "steps"), text "
             + "\(durationText(seconds: timings.encode)), decoding \(durationText(seconds: timings.decode)), pixels "
             + durationText(seconds: timings.detokenize)
         guard !item.output.isStandardOutput else {
@@ -262,6 +268,7 @@ struct GenerateRun {
             negativePrompt: item.settings.request.negativePrompt, seed: seed, settings: settings,
             strength: item.settings.imagePath == nil
                 ? nil : item.settings.strength ?? (item.settings.maskPath == nil ? 0.5 : 1),
-            isFromTokens: item.settings.initialTokensPath != nil)
+            isFromTokens: item.settings.initialTokensPath != nil,
+            isFromLatents: item.settings.initialLatentsPath != nil)
     }
 }

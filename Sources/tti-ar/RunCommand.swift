@@ -18,19 +18,18 @@ enum RunCommand: Command {
         ],
         notes: [
             "Components: \(ComponentRunner.names.joined(separator: ", ")).",
-            "text_encoder, encoder: input_ids [B,T], attention_mask [B,T] if wanted. transformer: input_ids [B,h,w], "
+            "text_encoder, text_encoder_2, encoder: input_ids [B,T], attention_mask [B,T] if wanted. transformer: input_ids [B,h,w], "
                 + "encoder_hidden_states [B,T,D], pooled_text_emb [B,P], micro_conds [B,5]. decoder: input_ids [B,T] or "
                 + "encoder_hidden_states [B,T,D], decoder_input_ids [B,N] with the start token first. vqvae.encode: sample "
-                + "[B,3,H,W]. vqvae.decode: codes [B,h,w].",
+                + "[B,3,H,W]. vqvae.decode: codes [B,h,w]. unet: sample [B,C,h,w], timestep [B] or [1], encoder_hidden_states "
+                + "[B,T,D], and for SDXL text_embeds [B,P], time_ids [B,6]. vae.encode: sample [B,3,H,W]. vae.decode: latents "
+                + "[B,C,h,w].",
         ])
 
     static func run(_ arguments: Arguments) throws {
         let values = arguments.values
         guard let component = arguments.operands.first else {
             throw usage("argument", "which network? one of \(ComponentRunner.names.joined(separator: ", "))")
-        }
-        if ComponentRunner.laterNames.contains(component) {
-            throw usage("component", "'\(component)' belongs to latent diffusion, which is not there yet")
         }
         guard ComponentRunner.names.contains(component) else {
             let nearest = nearestName(to: component, among: ComponentRunner.names).map { "; did you mean \($0)?" } ?? ""

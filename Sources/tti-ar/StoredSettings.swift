@@ -9,7 +9,8 @@ enum StoredSettings {
         ("prompt", "prompt"),
         ("negative", "negative"), ("seed", "seed"), ("steps", "steps"), ("guidance", "guidance"),
         ("temperature", "temperature"), ("top_k", "top-k"), ("top_p", "top-p"), ("schedule", "schedule"),
-        ("order", "order"), ("guidance_ramp", "guidance-ramp"), ("width", "width"), ("height", "height"),
+        ("order", "order"), ("scheduler", "scheduler"), ("guidance_ramp", "guidance-ramp"), ("width", "width"),
+        ("height", "height"),
         ("rng", "rng"),
         ("strength", "strength"),
     ]
@@ -21,7 +22,7 @@ enum StoredSettings {
     /// - Parameter given: the command line, which has to name the picture again that the image was made from.
     static func read(_ path: String, given: OptionValues) throws(TTIError) -> OptionValues {
         let metadata = try metadata(path)
-        for (member, option) in [("image", "image"), ("init_tokens", "init-tokens")]
+        for (member, option) in [("image", "image"), ("init_tokens", "init-tokens"), ("init_latents", "init-latents")]
         where metadata.json[member]?.bool == true && given[option] == nil {
             throw usage(
                 "from",
@@ -89,6 +90,7 @@ enum StoredSettings {
             words += ["--strength=\(values["strength"] ?? "0.5")", "--image=PICTURE.png"]
         }
         if metadata.json["init_tokens"]?.bool == true { words.append("--init-tokens=TOKENS.safetensors") }
+        if metadata.json["init_latents"]?.bool == true { words.append("--init-latents=LATENTS.safetensors") }
         words.append("--prompt=" + (values["prompt"] ?? ""))
         return words.map(shellQuoted).joined(separator: " ")
     }

@@ -35,6 +35,12 @@ extension ImagePipeline {
             settings: settings)
     }
 
+    /// The tokens so far.
+    func tokens() throws -> [[Int32]] { try codes().map(\.tokens) }
+
+    /// Pixels of tokens.
+    func detokenize(_ tokens: [[Int32]]) throws -> [[Float]] { try decode(tokens.map { .tokens($0) }) }
+
     /// The tokens of a batch, all steps done.
     func run(_ batch: ImageBatch) throws -> [[Int32]] {
         try check(batch)

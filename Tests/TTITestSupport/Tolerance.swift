@@ -46,6 +46,12 @@ package struct Tolerance: Sendable {
     /// A scheduler's samples against diffusers, which rounds its tables to binary32 and computes some updates in it.
     package static let scheduler = Tolerance(meanSquare: 1e-12, maximum: 2e-6)
 
+    /// Four to ten guided steps of a tiny network, and its autoencoder: each step multiplies what the last one was off by. The
+    /// project's own limit is 1e-4 of the root mean square.
+    package static let pipeline = Tolerance(meanSquare: 1e-8, maximum: 5e-4)
+    /// The same with weights in bfloat16.
+    package static let pipelineInBFloat16 = Tolerance(meanSquare: 4e-4, maximum: 1e-1)
+
     /// What holds for an operation of `Backend`; traps for a name that it does not know.
     /// - Parameter roundsProducts: as in `ReferenceBackend`.
     package static func of(_ operation: String, roundsProducts: Bool = false) -> Tolerance {

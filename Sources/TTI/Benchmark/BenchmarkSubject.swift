@@ -9,6 +9,8 @@ enum BenchmarkNetwork {
     case muse(MuseBaseConfiguration)
     case amused(UVit2DConfiguration, CLIPTextConfiguration)
     case vqgan(VQGANConfiguration)
+    case unet(UNetConfiguration, [CLIPTextConfiguration])
+    case autoencoder(AutoencoderKLConfiguration)
 }
 
 /// What is measured: a network, and where its weights come from.
@@ -21,11 +23,11 @@ struct BenchmarkSubject {
     /// The published shapes that can be measured.
     static let presetNames = [
         "parti-350m", "parti-750m", "parti-3b", "parti-20b", "muse-600m", "muse-3b", "amused-256", "amused-512",
-        "vqgan-f16", "amused-vq",
+        "vqgan-f16", "amused-vq", "sd15", "sdxl", "sd-vae",
     ]
     /// Those that the contract names besides.
     static let laterPresetNames = [
-        "dalle-mini", "dalle-mega", "llamagen-xl", "janus-pro-1b", "janus-pro-7b", "sd15", "sdxl", "sd-vae",
+        "dalle-mini", "dalle-mega", "llamagen-xl", "janus-pro-1b", "janus-pro-7b",
     ]
 
     init(preset: String) throws(TTIError) {
@@ -43,6 +45,9 @@ struct BenchmarkSubject {
             case "amused-512": .amused(.amused512, .amused)
             case "vqgan-f16": .vqgan(.f16)
             case "amused-vq": .vqgan(.amused)
+            case "sd15": .unet(.sd15, [.clipL])
+            case "sdxl": .unet(.sdxl, [.clipL, .clipBigG])
+            case "sd-vae": .autoencoder(.stableDiffusion)
             default: throw BenchmarkSubject.unknown(preset)
             }
     }
@@ -63,7 +68,10 @@ struct BenchmarkSubject {
         checkpoint = opened
         network =
             switch (what, opened.networks) {
-            case (.detokenize, _): .vqgan(opened.detokenizer)
+            case (.detokenize, .masked), (.detokenize, .autoregressive):
+                .vqgan(opened.detokenizer ?? VQGANConfiguration())
+            case (.detokenize, .diffusion(let diffusion)): .autoencoder(diffusion.autoencoder)
+            case (_, .diffusion(let diffusion)): .unet(diffusion.unet, diffusion.texts)
             case (_, .masked(let text, let transformer, _)): .amused(transformer, text)
             case (_, .autoregressive(let configuration)): .parti(configuration)
             }
@@ -89,9 +97,24 @@ struct BenchmarkSubject {
         return try UVit2D(weights(isCounting, seed: 1), c, on: b)
     }
 
-    func textEncoder(_ c: CLIPTextConfiguration, on b: any Backend, isCounting: Bool) throws -> CLIPTextModel {
-        if let checkpoint { return try checkpoint.makeTextEncoder(c, on: b, weights: isCounting ? .shapes : .files) }
+    func textEncoder(
+        _ c: CLIPTextConfiguration, component: String = "text_encoder", on b: any Backend, isCounting: Bool
+    ) throws -> CLIPTextModel {
+        if let checkpoint {
+            return try checkpoint.makeTextEncoder(
+                c, component: component, on: b, weights: isCounting ? .shapes : .files)
+        }
         return try CLIPTextModel(weights(isCounting, seed: 2), c, on: b)
+    }
+
+    func unet(_ c: UNetConfiguration, on b: any Backend, isCounting: Bool) throws -> UNet {
+        if let checkpoint { return try checkpoint.makeUNet(c, on: b, weights: isCounting ? .shapes : .files) }
+        return try UNet(weights(isCounting, seed: 1), c, on: b)
+    }
+
+    func autoencoder(_ c: AutoencoderKLConfiguration, on b: any Backend, isCounting: Bool) throws -> AutoencoderKL {
+        if let checkpoint { return try checkpoint.makeAutoencoder(c, on: b, weights: isCounting ? .shapes : .files) }
+        return try AutoencoderKL(weights(isCounting, seed: 3), c, on: b)
     }
 
     func detokenizer(_ c: VQGANConfiguration, on b: any Backend, isCounting: Bool) throws -> VQGAN {

@@ -47,12 +47,22 @@ extension BenchmarkSubject {
                 sizes)
         case (.detokenize, .vqgan(let c)):
             return try detokenize(try detokenizer(c, on: b, isCounting: isCounting), sizes)
+        case (.step, .unet(let c, _)):
+            return try denoise(try unet(c, on: b, isCounting: isCounting), sizes)
+        case (.prefill, .unet(let c, let texts)):
+            let encoders = try texts.enumerated().map {
+                try textEncoder(
+                    $1, component: $0 == 0 ? "text_encoder" : "text_encoder_2", on: b, isCounting: isCounting)
+            }
+            return prefill(encoders, try unet(c, on: b, isCounting: isCounting), sizes)
+        case (.detokenize, .autoencoder(let c)):
+            return try detokenize(try autoencoder(c, on: b, isCounting: isCounting), sizes)
         default:
             let fitting =
                 switch network {
                 case .parti: "decode, prefill"
-                case .muse, .amused: "step, prefill"
-                case .vqgan: "detokenize"
+                case .muse, .amused, .unet: "step, prefill"
+                case .vqgan, .autoencoder: "detokenize"
                 }
             throw TTIError(
                 .usage, "usage.bench",
@@ -62,7 +72,7 @@ extension BenchmarkSubject {
 
     // MARK: Autoregressive
 
-    private func text(rows: Int, length: Int, vocabulary: Int) -> TokenRows {
+    func text(rows: Int, length: Int, vocabulary: Int) -> TokenRows {
         TokenRows((0..<rows).map { row in (0..<length).map { Int32(2 + (row * 7919 + $0 * 31) % (vocabulary - 2)) } })
     }
 
@@ -174,7 +184,7 @@ extension BenchmarkSubject {
 
     private func step(_ network: UVit2D, _ sizes: BenchmarkSizes) throws -> Preparation {
         let c = network.configuration
-        let side = try sizes.tokenSide(factor: 16, standard: c.gridSide, isEven: c.downsample)
+        let side = try sizes.tokenSide(factor: 16, standard: c.gridSide, multiple: c.downsample ? 2 : 1)
         return { b in
             let text = randomNumbers([sizes.rows, 77, c.textWidth], on: b)
             let pooled = randomNumbers([sizes.rows, c.pooledTextWidth], on: b)
@@ -210,7 +220,7 @@ extension BenchmarkSubject {
 
     private func detokenize(_ network: VQGAN, _ sizes: BenchmarkSizes) throws -> Preparation {
         let c = network.configuration
-        let side = try sizes.tokenSide(factor: c.scale, standard: max(1, 256 / c.scale), isEven: false)
+        let side = try sizes.tokenSide(factor: c.scale, standard: max(1, 256 / c.scale))
         return { b in
             let codes = (0..<sizes.rows * side * side).map { Int32($0 * 37 % c.codebookSize) }
             let tokens = b.upload(HostTensor(codes, [sizes.rows, side, side]))
@@ -225,14 +235,14 @@ extension BenchmarkSubject {
 
     // MARK: State
 
-    private func samplingState(_ images: Int, on b: any Backend) -> SamplingState {
+    func samplingState(_ images: Int, on b: any Backend) -> SamplingState {
         SamplingState(
             settings: b.upload(HostTensor([1, 0, 1] as [Float], [3])),
             keys: b.upload(HostTensor((0..<images).flatMap { [Int32($0), 0] }, [images, 2])),
             position: b.upload(HostTensor([Int32(0)], [1])), guidance: b.upload(HostTensor([3] as [Float], [1])))
     }
 
-    private func randomNumbers(_ shape: [Int], on b: any Backend) -> Tensor {
+    func randomNumbers(_ shape: [Int], on b: any Backend) -> Tensor {
         let count = shape.reduce(1, *)
         let values = (0..<count).map { Float($0 * 7919 % 2003) / 1001 - 1 }
         return b.uploadActivations(HostTensor(values, Shape(shape)))
@@ -240,10 +250,11 @@ extension BenchmarkSubject {
 }
 
 extension BenchmarkSizes {
-    /// Tokens of an image's side.
-    fileprivate func tokenSide(factor: Int, standard: Int, isEven: Bool) throws(TTIError) -> Int {
+    /// Tokens or latents of an image's side.
+    /// - Parameter multiple: of this many.
+    func tokenSide(factor: Int, standard: Int, multiple: Int = 1) throws(TTIError) -> Int {
         guard let side else { return standard }
-        let step = isEven ? 2 * factor : factor
+        let step = multiple * factor
         guard side % step == 0 else {
             throw TTIError(
                 .usage, "usage.size", "--size \(side) is no multiple of \(step), as this network's images are")

@@ -63,6 +63,21 @@ struct ComponentInputs {
         return (values, tensor.shape.array)
     }
 
+    /// Numbers of any type, integers too, as float32.
+    func numbers(_ name: String, _ extents: [Int?]) throws(TTIError) -> [Float] {
+        let words = "[" + extents.map { $0.map(String.init) ?? "?" }.joined(separator: ", ") + "]"
+        let tensor = try tensor(name, extents, words)
+        guard tensor.dtype != .bool else { throw fault("'\(name)' holds \(tensor.dtype), not numbers") }
+        let values = tensor.floats()
+        guard values.allSatisfy(\.isFinite) else { throw fault("'\(name)' has a number that is not finite") }
+        return values
+    }
+
+    /// As many numbers as there are rows, or one for all.
+    func numbers(_ name: String, count: Int) throws(TTIError) -> [Float] {
+        do throws(TTIError) { return try numbers(name, [count]) } catch { return try numbers(name, [1]) }
+    }
+
     /// Integers of any type, all in the range.
     func integers(
         _ name: String, _ extents: [Int?], _ words: String, in range: Range<Int>

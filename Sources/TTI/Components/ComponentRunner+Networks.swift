@@ -5,10 +5,13 @@ internal import TTIModels
 // Each function reads and checks the inputs first, and gives what makes the network and its pass.
 extension ComponentRunner {
     /// CLIP's text encoder.
-    static func textEncoder(_ configuration: Configuration, _ input: String) throws -> Preparation {
+    /// - Parameter className: what the pipeline says it is; nil: what its own file says.
+    static func textEncoder(
+        _ configuration: Configuration, className: String?, _ input: String
+    ) throws -> Preparation {
         try check(
             configuration, is: "text encoder", ["clip_text_model", "CLIPTextModel", "CLIPTextModelWithProjection"])
-        let c = try CLIPTextConfiguration(configuration)
+        let c = try CLIPTextConfiguration(configuration, className: className)
         let inputs = try ComponentInputs(
             input, component: "text_encoder", required: ["input_ids": "[B, T]"], optional: ["attention_mask": "[B, T]"])
         let tokens = try inputs.tokens(vocabularySize: c.vocabularySize, maximumLength: c.maximumLength)

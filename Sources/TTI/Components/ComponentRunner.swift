@@ -8,9 +8,10 @@ internal import TTIModels
 /// reference's forward signature.
 package struct ComponentRunner {
     /// What can be run.
-    package static let names = ["text_encoder", "transformer", "encoder", "decoder", "vqvae.encode", "vqvae.decode"]
-    /// What the contract names besides.
-    package static let laterNames = ["text_encoder_2", "unet", "vae.encode", "vae.decode"]
+    package static let names = [
+        "text_encoder", "text_encoder_2", "transformer", "encoder", "decoder", "vqvae.encode", "vqvae.decode", "unet",
+        "vae.encode", "vae.decode",
+    ]
 
     /// How a decoder is run.
     package struct Form: Sendable {
@@ -48,12 +49,16 @@ package struct ComponentRunner {
             let configuration = try network.configuration()
             let preparation: Preparation =
                 switch component {
-                case "text_encoder": try textEncoder(configuration, input)
+                case "text_encoder", "text_encoder_2": try textEncoder(
+                        configuration, className: folder.pipelineIndex()?[component]?.className, input)
                 case "transformer": try maskedTransformer(configuration, input)
                 case "encoder": try partiEncoder(configuration, input)
                 case "decoder": try partiDecoder(configuration, input, form)
                 case "vqvae.encode": try vqganEncoder(configuration, input)
-                default: try vqganDecoder(configuration, input)
+                case "vqvae.decode": try vqganDecoder(configuration, input)
+                case "unet": try unet(configuration, input)
+                case "vae.encode": try autoencoderEncoder(configuration, input)
+                default: try autoencoderDecoder(configuration, input)
                 }
             let weightType: DType = precision == .bfloat16 ? .bfloat16 : .float32
             let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
@@ -82,6 +87,7 @@ package struct ComponentRunner {
             switch component {
             case "encoder", "decoder": "transformer"
             case "vqvae.encode", "vqvae.decode": "vqvae"
+            case "vae.encode", "vae.decode": "vae"
             default: component
             }
         guard folder.contains(name) else {

@@ -44,6 +44,21 @@ package struct CLIPTextConfiguration: Sendable, Hashable {
         }
     }
 
+    /// The encoder of Stable Diffusion 1, and the first one of XL: CLIP ViT-L/14's text half.
+    package static var clipL: CLIPTextConfiguration {
+        var c = CLIPTextConfiguration.amused
+        c.projectionWidth = nil
+        return c
+    }
+
+    /// The second encoder of Stable Diffusion XL: OpenCLIP ViT-bigG/14's text half.
+    package static var clipBigG: CLIPTextConfiguration {
+        var c = CLIPTextConfiguration()
+        (c.width, c.mlpWidth, c.layerCount, c.headCount, c.projectionWidth) = (1280, 5120, 32, 20, 1280)
+        c.activation = .gelu
+        return c
+    }
+
     /// The encoder of aMUSEd: CLIP ViT-L/14's text half with its projection.
     package static var amused: CLIPTextConfiguration {
         var c = CLIPTextConfiguration()
