@@ -26,7 +26,7 @@ bool ctti_has_isa(ctti_isa isa) {
     __builtin_cpu_init();
     switch (isa) {
     case CTTI_PORTABLE: return true;
-    case CTTI_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case CTTI_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     case CTTI_AVX512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

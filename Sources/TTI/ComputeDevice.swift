@@ -1,3 +1,5 @@
+internal import TTICore
+
 /// Where the work is done.
 public enum ComputeDevice: Sendable, Hashable {
     /// The best there is.
@@ -14,6 +16,18 @@ public enum Precision: String, Sendable, CaseIterable {
     case float32 = "f32"
     /// The upper half of it.
     case bfloat16 = "bf16"
+    /// 8-bit integers in matrices, each output's weights and each row of activations with a scale of its own; convolutions,
+    /// tables, keys and values in bf16.
+    case int8
+
+    /// Of a backend's matrices.
+    init(_ weightType: DType) {
+        switch weightType {
+        case .bfloat16: self = .bfloat16
+        case .int8: self = .int8
+        default: self = .float32
+        }
+    }
 }
 
 /// Which checkpoint to load.

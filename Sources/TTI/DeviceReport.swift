@@ -63,7 +63,11 @@ package struct MeasuredCeilings: Sendable {
 
     /// The rate that products can have at best, in this precision.
     package func matrixTeraFLOPs(_ precision: Precision) -> Double {
-        precision == .bfloat16 ? tileTeraFLOPs ?? teraFLOPs : teraFLOPs
+        switch precision {
+        case .bfloat16: tileTeraFLOPs ?? teraFLOPs
+        case .int8: tileTeraOPs ?? teraFLOPs
+        default: teraFLOPs
+        }
     }
 }
 

@@ -24,7 +24,7 @@ package final class Engine {
         backend = try CPUBackend.make(weightType: weightType, threads: threads)
         let device = backend
         pipeline = try translatingErrors { try checkpoint.makePipeline(on: device, weights: .files) }
-        let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
+        let counter = AccountingBackend(weightType: weightType)
         _ = try translatingErrors { try checkpoint.makePipeline(on: counter, weights: .shapes) }
         weightBytes = counter.preparedByteCount
         loadSeconds = start.secondsSinceThen
@@ -34,7 +34,7 @@ package final class Engine {
     package init(counting checkpoint: PipelineCheckpoint, precision: Precision) throws {
         self.checkpoint = checkpoint
         let weightType = Engine.weightType(precision, checkpoint.kind)
-        let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
+        let counter = AccountingBackend(weightType: weightType)
         backend = counter
         pipeline = try translatingErrors { try checkpoint.makePipeline(on: counter, weights: .shapes) }
         weightBytes = counter.preparedByteCount
@@ -47,6 +47,7 @@ package final class Engine {
         switch precision {
         case .float32: .float32
         case .bfloat16: .bfloat16
+        case .int8: .int8
         case .automatic: kind == .autoregressive ? .bfloat16 : .float32
         }
     }

@@ -15,7 +15,7 @@ package struct GenerationPlan: Sendable {
     package let stepCount: Int
 
     package init(of batch: ImageBatch, _ checkpoint: PipelineCheckpoint, weightType: DType) throws {
-        let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
+        let counter = AccountingBackend(weightType: weightType)
         let pipeline = try checkpoint.makePipeline(on: counter, weights: .shapes)
         pipeline.prepare(batch)
         let encode = counter.totals.flops

@@ -41,7 +41,7 @@ public final class ImageGenerator: Sendable {
         let engine = try Engine(checkpoint: opened, device: device, precision: precision)
         mode = GenerationMode(opened.kind)
         backend = engine.backend.name
-        self.precision = engine.backend.weightType == .bfloat16 ? .bfloat16 : .float32
+        self.precision = Precision(engine.backend.weightType)
         self.engine = Mutex(engine)
     }
 

@@ -20,7 +20,7 @@ package final class CheckpointOutline {
         name = try translatingErrors { fileName(try source.name()) }
         let kind = engine.checkpoint.kind
         mode = GenerationMode(kind)
-        self.precision = Engine.weightType(precision, kind) == .bfloat16 ? .bfloat16 : .float32
+        self.precision = Precision(Engine.weightType(precision, kind))
     }
 
     /// Pixels for each token, in each direction.

@@ -20,9 +20,9 @@ package final class AccountingBackend: Backend {
     /// capacity of the cache.
     package var decodePosition: Int?
 
-    package init(weightType: DType, cacheType: DType, activationType: DType = .float32) {
+    package init(weightType: DType, cacheType: DType? = nil, activationType: DType = .float32) {
         self.weightType = weightType
-        self.cacheType = cacheType
+        self.cacheType = cacheType ?? weightType.besideMatrices
         self.activationType = activationType
         arena = Arena(buffer: Buffer(address: 0, byteCount: 1 << 60) {})
     }
@@ -58,7 +58,7 @@ package final class AccountingBackend: Backend {
 
     package func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution {
         precondition(convolution.shape.rank == 4, "a kernel of \(convolution.shape)")
-        let tensor = prepared(convolution.shape, weightType)
+        let tensor = prepared(convolution.shape, weightType.besideMatrices)
         return PreparedConvolution(
             outputs: convolution.shape[0], inputs: convolution.shape[1], kernelHeight: convolution.shape[2],
             kernelWidth: convolution.shape[3], byteCount: tensor.byteCount, form: tensor.buffer)
@@ -68,7 +68,7 @@ package final class AccountingBackend: Backend {
         prepared([depthwise.shape[2], depthwise.shape[3], depthwise.shape[0]], .float32)
     }
 
-    package func prepare(table: HostTensor) throws(DeviceError) -> Tensor { prepared(table.shape, weightType) }
+    package func prepare(table: HostTensor) throws(DeviceError) -> Tensor { prepared(table.shape, weightType.besideMatrices) }
 
     package func prepare(constant: HostTensor) throws(DeviceError) -> Tensor {
         prepared(constant.shape, constant.dtype.isFloatingPoint ? .float32 : .int32)

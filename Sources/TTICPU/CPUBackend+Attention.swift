@@ -23,7 +23,7 @@ extension CPUBackend {
         let (queries, keys, heads, width) = (call.queries, call.keys, call.heads, call.headWidth)
         let panel = Int(CTTI_ATTENTION_PANEL)
         let onTiles =
-            instructionSet == .amx && weightType == .bfloat16 && queries >= 16
+            instructionSet == .amx && cacheType == .bfloat16 && queries >= 16
             && width <= Int(CTTI_ATTENTION_TILE_WIDTH)
         let (wholeKeys, wholeWidth) = ((keys + panel - 1) / panel * panel, (width + panel - 1) / panel * panel)
         let keyPanelCount = onTiles ? wholeKeys * wholeWidth / 2 : wholeKeys * width

@@ -38,10 +38,10 @@ extension CPUBackend {
             : HostTensor(
                 shape: shape, dtype: .float32,
                 bytes: UnsafeRawBufferPointer(rebasing: turned.bytes[0..<outputs * count * 4]), storage: turned)
-        let panels = try pack(matrix, segments: height, as: weightType)
+        let panels = try pack(matrix, segments: height, as: weightType.besideMatrices)
         return PreparedConvolution(
             outputs: outputs, inputs: inputs, kernelHeight: height, kernelWidth: width,
-            byteCount: outputs * count * weightType.byteCount, form: ConvolutionPanels(panels))
+            byteCount: outputs * count * weightType.besideMatrices.byteCount, form: ConvolutionPanels(panels))
     }
 
     package func convolve(

@@ -27,7 +27,7 @@ extension CPUBackend {
         precondition(matrix.shape.rank == 2, "a matrix \(matrix.shape)")
         return PreparedMatrix(
             outputs: matrix.shape[0], inputs: matrix.shape[1], byteCount: matrix.elementCount * weightType.byteCount,
-            form: try pack(matrix, as: weightType))
+            form: weightType == .int8 ? try quantize(matrix) : try pack(matrix, as: weightType))
     }
 
     /// Some panels on each thread.
@@ -63,6 +63,11 @@ extension CPUBackend {
         precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
         guard y.elementCount > 0 else { return y }
+        if weightType == .int8 {
+            let panels = unsafe unsafeDowncast(weight.form, to: Int8Panels.self)
+            multiply(x, panels, into: y, bias: bias, activation, adding: residual)
+            return y
+        }
         let panels = unsafe unsafeDowncast(weight.form, to: Panels.self)
         let product = unsafe product(x, panels, y, bias: bias, activation, adding: residual)
         let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]

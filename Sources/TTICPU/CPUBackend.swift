@@ -6,7 +6,8 @@ package import TTICore
 /// are widened in registers), and so is the key-value cache.
 ///
 /// With bfloat16 weights and AMX, products of 16 tokens of a batch entry and more round their activations to bfloat16 too
-/// (`usesTiles`), and so does attention of as many queries; nothing else does.
+/// (`usesTiles`), and so does attention of as many queries; nothing else does. With int8 weights every product quantises its
+/// rows; convolutions, tables and the cache are bfloat16.
 ///
 /// Operations run at once, on the caller's thread and the pool's; `synchronize` waits for nothing and only reports.
 package final class CPUBackend: Backend {
@@ -38,7 +39,7 @@ package final class CPUBackend: Backend {
     package let name = "cpu"
     package let weightType: DType
     package var activationType: DType { .float32 }
-    package var cacheType: DType { weightType }
+    package var cacheType: DType { weightType.besideMatrices }
     package private(set) var arena: Arena
     package let pool: ThreadPool
     package let instructionSet: InstructionSet
@@ -49,10 +50,10 @@ package final class CPUBackend: Backend {
     var scratch = Buffer(address: 0, byteCount: 0) {}
 
     /// - Parameters:
-    ///   - weightType: float32 or bfloat16; traps otherwise.
+    ///   - weightType: float32, bfloat16 or int8; traps otherwise.
     ///   - threads: how many threads work on an operation.
     package init(weightType: DType, threads: Int, instructionSet: InstructionSet = .best) {
-        precondition(weightType == .float32 || weightType == .bfloat16, "weights in \(weightType)")
+        precondition([.float32, .bfloat16, .int8].contains(weightType), "weights in \(weightType)")
         self.weightType = weightType
         self.instructionSet = instructionSet
         pool = ThreadPool(threadCount: threads)
@@ -95,7 +96,7 @@ package final class CPUBackend: Backend {
 
     package func prepare(table: HostTensor) throws(DeviceError) -> Tensor {
         precondition(table.shape.rank == 2, "a table \(table.shape)")
-        let tensor = try allocateOwned(table.shape, weightType)
+        let tensor = try allocateOwned(table.shape, weightType.besideMatrices)
         write(table, to: tensor)
         return tensor
     }

@@ -13,7 +13,8 @@
 package protocol Backend: AnyObject {
     /// "cpu", "cuda:0".
     var name: String { get }
-    /// How weight matrices are held and multiplied: float32 or bfloat16 (later int8). Sums are float32 always.
+    /// How weight matrices are held and multiplied: float32, bfloat16 or int8 (kernels of convolutions and tables
+    /// are then bfloat16, and rows are quantised as they come). Sums are float32, or exact.
     var weightType: DType { get }
     /// The element type of activations: float32 on a CPU.
     var activationType: DType { get }
@@ -34,7 +35,7 @@ package protocol Backend: AnyObject {
     func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution
     /// A depthwise kernel `[channels, 1, height, width]` as `[height, width, channels]` float32.
     func prepare(depthwise: HostTensor) throws(DeviceError) -> Tensor
-    /// An embedding table `[rows, width]` in `weightType`.
+    /// An embedding table `[rows, width]` in `weightType`, or bfloat16 beside int8.
     func prepare(table: HostTensor) throws(DeviceError) -> Tensor
     /// Anything small that is read as it is (norm weights, biases, codebooks): float32, or int32 for integers; kept until
     /// the last reference goes.

@@ -14,6 +14,10 @@ package enum DType: String, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// What a program whose matrices are of this type holds everything else in: kernels, tables, keys and values. bfloat16
+    /// beside int8.
+    package var besideMatrices: DType { self == .int8 ? .bfloat16 : self }
+
     /// Whether elements are floating-point numbers.
     package var isFloatingPoint: Bool {
         switch self {

@@ -23,7 +23,7 @@ enum CommonOptions {
         "Where the work is done. auto: a usable GPU, else the CPU; this build has the CPU.")
     static let dtype = Option(
         "--dtype", "auto|f32|bf16|int8",
-        "How weights are held and multiplied. auto: bf16 for autoregressive decoding, f32 for the rest; int8 is not there yet."
+        "How weights are held and multiplied. auto: bf16 for autoregressive decoding, f32 for the rest; int8: matrices only, the rest in bf16."
     )
     static let threads = Option("-t, --threads", "N", "CPU threads (the cores that this process may use).")
     static let checkpoint = Option(
@@ -54,10 +54,6 @@ extension OptionValues {
 
     /// How the options ask for weights to be held.
     func precision() throws(TTIError) -> Precision {
-        if self["dtype"] == "int8" {
-            throw TTIError(
-                .unavailable, "device.dtype", "weights cannot be held in int8 yet; use --dtype bf16, f32 or auto")
-        }
         return try choice("dtype", Precision.self) ?? .automatic
     }
 }

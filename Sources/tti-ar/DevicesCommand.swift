@@ -25,7 +25,7 @@ enum DevicesCommand: Command {
                         "copy_gb_s": JSON(cpu.ceilings.copyGBs), "tflop_s": JSON(cpu.ceilings.teraFLOPs),
                         "tile_bf16_tflop_s": cpu.ceilings.tileTeraFLOPs.map { JSON($0) } ?? .null,
                         "tile_int8_top_s": cpu.ceilings.tileTeraOPs.map { JSON($0) } ?? .null,
-                        "dtypes": ["f32", "bf16"],
+                        "dtypes": ["f32", "bf16", "int8"],
                     ]
                 ],
                 "unavailable": [["backend": "cuda", "reason": JSON(absent)]],

@@ -15,7 +15,7 @@ struct Ceilings {
     init(_ backend: CPUBackend) throws {
         read = try backend.measureReadBandwidth(bytes: Bench.workingSet)
         copy = try backend.measureCopyBandwidth(bytes: Bench.workingSet)
-        let tiles = backend.weightType == .bfloat16 ? backend.measureTileRate(.bfloat16) : nil
+        let tiles = backend.weightType == .float32 ? nil : backend.measureTileRate(backend.weightType)
         matrix = tiles ?? backend.measureMatrixRate()
     }
 }
@@ -114,7 +114,8 @@ struct Bench {
         return [
             "what": JSON(opCase.operation), "case": JSON(opCase.detail), "backend": "cpu",
             "device": JSON(processorName()), "isa": JSON(options.instructionSet.rawValue),
-            "threads": JSON(options.threads), "dtype": JSON(options.weightType == .float32 ? "f32" : "bf16"),
+            "threads": JSON(options.threads),
+            "dtype": JSON(options.weightType == .float32 ? "f32" : options.weightType == .int8 ? "int8" : "bf16"),
             "batch": JSON(opCase.batch), "commit": JSON(commit), "repeats": JSON(times.count),
             "median_ms": JSON(median * 1e3), "best_ms": JSON(times[0] * 1e3),
             "p10_ms": JSON(quantile(times, 0.1) * 1e3), "p90_ms": JSON(quantile(times, 0.9) * 1e3),

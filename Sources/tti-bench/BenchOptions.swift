@@ -14,7 +14,7 @@ struct BenchOptions {
           --filter TEXT    only cases with TEXT in their name; given more than once, any of the texts
           --all            also the small cases that the tests check
           --isa NAME       portable, avx2, avx512 or amx (the best that this processor has)
-          --dtype NAME     weights and cache in f32 or bf16 (bf16)
+          --dtype NAME     weights and cache in f32, bf16 or int8 (bf16)
           --threads N      (the cores that this process may use)
           --seconds X      time for each case (0.5)
           --openblas       our products beside OpenBLAS's, in turns, instead
@@ -52,8 +52,8 @@ struct BenchOptions {
                 instructionSet = set
             case "--dtype":
                 let name = try value(argument)
-                guard let type = ["f32": DType.float32, "bf16": .bfloat16][name] else {
-                    throw Failure(text: "--dtype is f32 or bf16, not '\(name)'")
+                guard let type = ["f32": DType.float32, "bf16": .bfloat16, "int8": .int8][name] else {
+                    throw Failure(text: "--dtype is f32, bf16 or int8, not '\(name)'")
                 }
                 weightType = type
             case "--threads":

@@ -39,7 +39,7 @@ import Testing
         return try backend.read(y)
     }
 
-    @Test(arguments: instructionSets, [DType.float32, .bfloat16])
+    @Test(arguments: instructionSets, [DType.float32, .bfloat16, .int8])
     func `products equal the reference's`(set: CPUBackend.InstructionSet, weightType: DType) throws {
         let shapes = [
             (1, 1, 1), (1, 7, 5), (2, 33, 17), (3, 64, 40), (5, 100, 31), (8, 48, 16), (9, 129, 70), (70, 96, 301),
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test(arguments: instructionSets, [DType.float32, .bfloat16])
+    @Test(arguments: instructionSets, [DType.float32, .bfloat16, .int8])
     func `a batch equals its entries`(set: CPUBackend.InstructionSet, weightType: DType) throws {
         for (tokens, inputs, outputs) in [
             (1, 200, 90), (1, 1024, 256), (3, 130, 50), (7, 64, 33), (8, 96, 64), (40, 70, 530),
@@ -85,7 +85,7 @@ import Testing
         }
     }
 
-    @Test(arguments: instructionSets, [DType.float32, .bfloat16])
+    @Test(arguments: instructionSets, [DType.float32, .bfloat16, .int8])
     func `a row alone equals itself among many`(set: CPUBackend.InstructionSet, weightType: DType) throws {
         for (inputs, outputs) in [(100, 33), (1024, 160), (257, 1040)] {
             let weight = Self.noise([outputs, inputs], 15)
@@ -98,6 +98,18 @@ import Testing
                 let alone = try Self.product(backend, few, weight, nil, .identity, nil)
                 #expect(alone == Array(many[0..<count * outputs]), "\(count) rows of \(inputs) to \(outputs)")
             }
+        }
+    }
+
+    @Test func `products of int8 are the same bits on every instruction set`() throws {
+        for (rows, inputs, outputs) in [(1, 64, 32), (2, 1000, 47), (13, 70, 96), (37, 257, 33), (70, 1024, 130)] {
+            let weight = Self.noise([outputs, inputs], 21)
+            let x = Self.noise([rows, inputs], 22)
+            let (bias, residual) = (Self.noise([outputs], 23), Self.noise([rows, outputs], 24))
+            let results = try Self.instructionSets.map { set in
+                try Self.product(Self.backend(.int8, set), x, weight, bias, .relu, residual)
+            }
+            #expect(results.allSatisfy { $0 == results[0] }, "\(rows)×\(inputs)×\(outputs)")
         }
     }
 

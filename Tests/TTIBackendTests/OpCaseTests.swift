@@ -20,13 +20,13 @@ struct CPUVariant: Sendable, CustomTestStringConvertible {
 
     /// Every kind of kernel that this processor can run; those that it cannot are not here, and the log says so.
     static let all: [CPUVariant] = CPUBackend.InstructionSet.allCases.filter(\.isAvailable).flatMap { set in
-        [DType.float32, .bfloat16].map { CPUVariant(instructionSet: set, weightType: $0, threads: 2) }
+        [DType.float32, .bfloat16, .int8].map { CPUVariant(instructionSet: set, weightType: $0, threads: 2) }
     }
 }
 
 extension CPUBackend.InstructionSet {
     /// Whether products of many tokens are done on tiles.
-    func roundsProducts(_ weightType: DType) -> Bool { self == .amx && weightType == .bfloat16 }
+    func roundsProducts(_ weightType: DType) -> Bool { self == .amx && weightType != .float32 }
 
     /// The reference that does as this instruction set should.
     func reference(_ weightType: DType) -> ReferenceBackend {
@@ -44,7 +44,8 @@ struct Oracle: Hashable {
         var results: [Oracle: [[OpOutput]]] = [:]
         for oracle in Set(CPUVariant.all.map(\.oracle)) {
             let (type, roundsProducts) = (oracle.weightType, oracle.roundsProducts)
-            let reference = ReferenceBackend(weightType: type, cacheType: type, roundsProducts: roundsProducts)
+            let reference = ReferenceBackend(
+                weightType: type, cacheType: type.besideMatrices, roundsProducts: roundsProducts)
             results[oracle] = OpCase.checked.map { (try? $0.run(on: reference)) ?? [] }
         }
         return results
@@ -52,7 +53,9 @@ struct Oracle: Hashable {
 
     func expected(_ index: Int) throws -> [OpOutput] { try #require(Oracle.expectations[self]?[index]) }
 
-    func tolerance(_ opCase: OpCase) -> Tolerance { .of(opCase.operation, roundsProducts: roundsProducts) }
+    func tolerance(_ opCase: OpCase) -> Tolerance {
+        .of(opCase.operation, roundsProducts: roundsProducts || weightType == .int8)
+    }
 }
 
 struct OpCaseTests {

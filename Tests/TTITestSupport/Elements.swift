@@ -14,6 +14,19 @@ extension DType {
     }
 }
 
+/// Rows of `width` numbers as 8-bit integers can hold them, each row with a scale of its own: as CTTIKernels' linear_int8.h.
+func int8Rounded(_ values: [Double], width: Int) -> [Double] {
+    var result = values
+    for start in stride(from: 0, to: values.count, by: max(1, width)) {
+        let largest = values[start..<start + width].reduce(Float(0)) { max($0, abs(Float($1))) }
+        let (scale, inverse) = (largest / 127, largest > 0x1p-100 ? 127 / largest : 0)
+        for index in start..<start + width {
+            result[index] = Double((Float(values[index]) * inverse).rounded(.toNearestOrEven)) * Double(scale)
+        }
+    }
+    return result
+}
+
 extension HostTensor {
     /// Copies of the given numbers, in binary64.
     package init(_ values: [Double], _ shape: Shape) {

@@ -10,7 +10,7 @@ extension ReferenceBackend {
         precondition(x.shape.last == inputs, "\(x.shape) times [\(outputs), \(inputs)]")
         checkEnd(bias: bias, residual: residual, outputs: outputs, shape)
         let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
-        let source = factors(x, tokens: tokens)
+        let source = weightType == .int8 ? int8Rounded(x.doubles(), width: inputs) : factors(x, tokens: tokens)
         var values = [Double](repeating: 0, count: shape.elementCount)
         for row in 0..<x.rowCount {
             for output in 0..<outputs {

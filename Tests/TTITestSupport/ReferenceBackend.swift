@@ -19,22 +19,23 @@ package final class ReferenceBackend: Backend {
     var sawNonFinite = false
 
     /// - Parameters:
-    ///   - weightType: what matrices, kernels and tables are rounded to; float64 keeps them as they come.
+    ///   - weightType: what matrices, kernels and tables are rounded to; float64 keeps them as they come. With int8, rows that
+    ///     are multiplied are rounded too.
     ///   - activationType: float64 keeps a chain of operations exact, float32 rounds after each.
     ///   - cacheType: what keys and values are rounded to.
-    ///   - roundsProducts: only for weights in bfloat16.
+    ///   - roundsProducts: only for weights in bfloat16 or int8.
     ///   - arenaBytes: how much memory there is before anyone reserves; pages that are never touched cost nothing.
     package init(
         weightType: DType = .float64, activationType: DType = .float64, cacheType: DType = .float64,
         roundsProducts: Bool = false, arenaBytes: Int = 1 << 30
     ) {
-        precondition([.float64, .float32, .bfloat16].contains(weightType), "weights in \(weightType)")
+        precondition([.float64, .float32, .bfloat16, .int8].contains(weightType), "weights in \(weightType)")
         precondition([.float64, .float32].contains(activationType), "activations in \(activationType)")
         precondition([.float64, .float32, .bfloat16].contains(cacheType), "a cache in \(cacheType)")
         self.weightType = weightType
         self.activationType = activationType
         self.cacheType = cacheType
-        self.roundsProducts = roundsProducts && weightType == .bfloat16
+        self.roundsProducts = roundsProducts && weightType.besideMatrices == .bfloat16
         arena = Arena(buffer: ReferenceBackend.pages(arenaBytes))
     }
 
@@ -93,7 +94,7 @@ package final class ReferenceBackend: Backend {
     }
 
     package func prepare(table: HostTensor) throws(DeviceError) -> Tensor {
-        let tensor = owned(table.shape, weightType)
+        let tensor = owned(table.shape, weightType.besideMatrices)
         write(table, to: tensor)
         return tensor
     }
@@ -157,8 +158,13 @@ package final class ReferenceBackend: Backend {
         return tensor
     }
 
-    /// The elements, as `weightType` can hold them.
-    private func rounded(_ source: HostTensor) -> [Double] { source.doubles().map { weightType.rounding($0) } }
+    /// The elements, as `weightType` can hold them; kernels are bfloat16 beside int8.
+    private func rounded(_ source: HostTensor) -> [Double] {
+        if weightType == .int8 && source.shape.rank == 2 {
+            return int8Rounded(source.doubles(), width: source.shape[1])
+        }
+        return source.doubles().map { weightType.besideMatrices.rounding($0) }
+    }
 
     /// A tensor outside the arena.
     private func owned(_ shape: Shape, _ dtype: DType) -> Tensor {

@@ -94,7 +94,7 @@ struct RefusedArguments: Sendable, CustomTestStringConvertible {
         .init("generate cube --backend cuda", 69, "device.unavailable", "--backend cpu"),
         .init("generate cube --backend cuda:1", 69, "device.unavailable"),
         .init("generate cube --dtype f16", 64, "usage.value", "bf16"),
-        .init("generate cube --dtype int8", 69, "device.dtype", "bf16"),
+        .init("generate cube --dtype int4", 64, "usage.value", "int8"),
         .init("generate cube -m scenes-ar --mode parallel", 64, "usage.mode", "--mode ar"),
         .init("generate cube -m scenes-ar --steps 4", 64, "usage.mode", "masked"),
         .init("generate cube -m scenes-ar --width 128", 64, "usage.size", "256x256"),

@@ -13,5 +13,6 @@
 #include "elementwise.h"
 #include "instruction_set.h"
 #include "linear.h"
+#include "linear_int8.h"
 #include "norm.h"
 #include "thread_pool.h"

@@ -81,11 +81,12 @@ package struct Benchmark: Sendable {
             switch precision {
             case .float32: .float32
             case .bfloat16: .bfloat16
+            case .int8: .int8
             case .automatic: what == .decode ? .bfloat16 : .float32
             }
         let sizes = BenchmarkSizes(rows: rows, tokens: tokens, side: side)
         // Counted from shapes alone: memory, bytes, FLOP.
-        let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
+        let counter = AccountingBackend(weightType: weightType)
         let counted = try subject.load(what, sizes, on: counter, isCounting: true)
         let weightBytes = counter.preparedByteCount
         let work = try counted(counter)
@@ -109,7 +110,7 @@ package struct Benchmark: Sendable {
         let all = samples.flatMap { $0 }
         return Outcome(
             what: what, preset: subject.name, backend: backend.name, device: processorName(),
-            threads: backend.pool.threadCount, precision: weightType == .bfloat16 ? .bfloat16 : .float32, rows: rows,
+            threads: backend.pool.threadCount, precision: Precision(weightType), rows: rows,
             repeats: all.count / (places.count * unitsInARow), seconds: SampleQuantiles(all),
             positions: what == .decode ? zip(places, samples).map { ($0, SampleQuantiles($1).median) } : [],
             tokens: timed.tokens, bytes: cost.bytes, flops: cost.flops, ceilings: before.best(after),
@@ -161,7 +162,7 @@ package struct Benchmark: Sendable {
         if weightType == .float32, needed / 2 < free { remedy = "--dtype bf16 needs \(byteText(needed / 2))" }
         throw TTIError(
             .outOfMemory, "device.memory",
-            "\(name) needs \(byteText(needed)) in \(weightType == .bfloat16 ? "bf16" : "f32"), \(byteText(free)) are free; \(remedy)"
+            "\(name) needs \(byteText(needed)) in \(Precision(weightType).rawValue), \(byteText(free)) are free; \(remedy)"
         )
     }
 }

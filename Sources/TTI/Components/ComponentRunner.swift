@@ -60,10 +60,15 @@ package struct ComponentRunner {
                 case "vae.encode": try autoencoderEncoder(configuration, input)
                 default: try autoencoderDecoder(configuration, input)
                 }
-            let weightType: DType = precision == .bfloat16 ? .bfloat16 : .float32
+            let weightType: DType =
+                switch precision {
+                case .automatic, .float32: .float32
+                case .bfloat16: .bfloat16
+                case .int8: .int8
+                }
             let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
             // What it takes is counted first, from shapes alone.
-            let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
+            let counter = AccountingBackend(weightType: weightType)
             _ = try preparation(.shapesOnly(dtype: .float32), counter)(counter)
             let backend = try CPUBackend.make(weightType: weightType, threads: threads)
             let pass = try preparation(.checkpoint(network.weights()), backend)

@@ -1,0 +1,21 @@
+// What products of int8 need of an instruction set: rows first_row..<end_row of some panels.
+#pragma once
+
+#include "CTTIKernels.h"
+
+typedef void (*ctti_int8_multiply)(
+    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+
+void ctti_multiply_int8_portable(
+    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+#if defined(__x86_64__)
+void ctti_multiply_int8_avx2(
+    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+void ctti_multiply_int8_vnni(
+    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+void ctti_multiply_int8_amx(
+    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+void ctti_quantize_rows_avx512(
+    uint8_t *target, size_t target_stride, float *scales, const float *source, size_t source_stride, size_t rows,
+    size_t count, size_t padded);
+#endif

@@ -1,0 +1,91 @@
+// Products of int8 in AVX-512 VNNI, and how rows are quantised.
+//
+// Few rows are bound by the bytes of the weights: a panel streams past all rows, 8 KB of it on their way. Many rows are bound by
+// multiply-adds: four for each of sixteen outputs in one instruction, 24 sums of 12 rows and 32 outputs in registers.
+#if defined(__x86_64__)
+
+#include <math.h>
+#include <string.h>
+
+#include "linear_end_avx512.h"
+#include "linear_int8_end.h"
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")))
+#define INLINE static inline TARGET __attribute__((always_inline))
+
+enum { most_rows = 12, far_ahead = 8192 };
+
+INLINE void tile(int rows, const ctti_int8_product *product, size_t row, size_t panel) {
+    const char *place = (const char *)product->panels + panel * 32 * product->inputs;
+    const uint8_t *x = product->x + row * product->row_stride;
+    __m512i sums[most_rows][2];
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = _mm512_setzero_si512();
+    for (size_t k = 0; k < product->inputs; k += 4, place += 128) {
+        __m512i first = _mm512_loadu_si512(place), second = _mm512_loadu_si512(place + 64);
+        _mm_prefetch(place + far_ahead, _MM_HINT_T0);
+        _mm_prefetch(place + far_ahead + 64, _MM_HINT_T0);
+#pragma clang loop unroll(full)
+        for (int r = 0; r < rows; r++) {
+            int32_t four;
+            memcpy(&four, x + (size_t)r * product->row_stride + k, sizeof four);
+            __m512i factors = _mm512_set1_epi32(four);
+            sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], factors, first);
+            sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], factors, second);
+        }
+    }
+    size_t column = panel * 32, left = product->outputs - column;
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+        ctti_finish_int8(product, sums[r][0], row + (size_t)r, column, left, product->activation);
+        if (left > 16) ctti_finish_int8(product, sums[r][1], row + (size_t)r, column + 16, left - 16, product->activation);
+    }
+}
+
+#define TILE(rows) \
+    TARGET static void tile_##rows(const ctti_int8_product *product, size_t row, size_t panel) { \
+        tile(rows, product, row, panel); \
+    }
+TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+
+static void (*const tiles[most_rows + 1])(const ctti_int8_product *product, size_t row, size_t panel) = {
+    NULL,   tile_1, tile_2, tile_3, tile_4,  tile_5,  tile_6,
+    tile_7, tile_8, tile_9, tile_10, tile_11, tile_12,
+};
+
+void ctti_multiply_int8_vnni(
+    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end) {
+    size_t rows = end_row - first_row, count = (rows + most_rows - 1) / most_rows;
+    for (size_t panel = first; panel < end; panel++) {
+        for (size_t part = 0; part < count; part++) {
+            size_t row = first_row + rows * part / count;
+            tiles[first_row + rows * (part + 1) / count - row](product, row, panel);
+        }
+    }
+}
+
+TARGET void ctti_quantize_rows_avx512(
+    uint8_t *target, size_t target_stride, float *scales, const float *source, size_t source_stride, size_t rows,
+    size_t count, size_t padded) {
+    for (size_t row = 0; row < rows; row++, target += target_stride, source += source_stride) {
+        __m512 largest = _mm512_setzero_ps();
+        __mmask16 strange = 0;
+        for (size_t i = 0; i < count; i += 16) {
+            __m512 magnitude = _mm512_abs_ps(_mm512_maskz_loadu_ps(ctti_mask_of(count - i), source + i));
+            strange |= _mm512_cmp_ps_mask(magnitude, _mm512_set1_ps(INFINITY), _CMP_NLT_UQ);
+            largest = _mm512_max_ps(magnitude, largest);
+        }
+        float most = _mm512_reduce_max_ps(largest);
+        scales[row] = strange ? NAN : most / 127.0f;
+        __m512 inverse = _mm512_set1_ps(most > CTTI_INT8_LEAST && !strange ? 127.0f / most : 0);
+        for (size_t i = 0; i < count; i += 16) {
+            __mmask16 mask = ctti_mask_of(count - i);
+            __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, source + i), inverse);
+            __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(128));
+            _mm512_mask_cvtepi32_storeu_epi8(target + i, mask, q);
+        }
+        memset(target + count, 128, padded - count);
+    }
+}
+
+#endif
