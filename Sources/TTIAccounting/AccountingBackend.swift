@@ -68,7 +68,9 @@ package final class AccountingBackend: Backend {
         prepared([depthwise.shape[2], depthwise.shape[3], depthwise.shape[0]], .float32)
     }
 
-    package func prepare(table: HostTensor) throws(DeviceError) -> Tensor { prepared(table.shape, weightType.besideMatrices) }
+    package func prepare(table: HostTensor) throws(DeviceError) -> Tensor {
+        prepared(table.shape, weightType.besideMatrices)
+    }
 
     package func prepare(constant: HostTensor) throws(DeviceError) -> Tensor {
         prepared(constant.shape, constant.dtype.isFloatingPoint ? .float32 : .int32)
