@@ -49,7 +49,8 @@ package struct ComponentRunner {
             let configuration = try network.configuration()
             let preparation: Preparation =
                 switch component {
-                case "text_encoder", "text_encoder_2": try textEncoder(
+                case "text_encoder", "text_encoder_2":
+                    try textEncoder(
                         configuration, className: folder.pipelineIndex()?[component]?.className, input)
                 case "transformer": try maskedTransformer(configuration, input)
                 case "encoder": try partiEncoder(configuration, input)
