@@ -32,4 +32,12 @@ package enum ClosedFormWeights {
         }
         return tensors
     }
+
+    /// A tensor as float32, matrices and kernels in the range in which PyTorch begins, ±1/√inputs: with larger ones a tiny network
+    /// is chaotic, and a comparison of many layers or steps compares roundings.
+    package static func calm(_ tensor: HostTensor) -> HostTensor {
+        let inputs = Double(tensor.elementCount / tensor.shape[0])
+        let factor = tensor.shape.rank > 1 ? 2 / inputs.squareRoot() : 1
+        return HostTensor(tensor.doubles().map { Float($0 * factor) }, tensor.shape)
+    }
 }

@@ -50,7 +50,7 @@ package struct DiffusionFixture {
                 shapeFromName[name.string] = Shape((extents.array ?? []).compactMap(\.integer))
             }
             let tensors = ClosedFormWeights.tensors(shapeFromName).sorted { $0.key < $1.key }.map {
-                (name: $0.key, tensor: DiffusionFixture.calm($0.value))
+                (name: $0.key, tensor: ClosedFormWeights.calm($0.value))
             }
             write(
                 SafetensorsWriter.bytes(tensors),
@@ -62,14 +62,6 @@ package struct DiffusionFixture {
         index.set("scheduler", ["diffusers", scheduler["_class_name"] ?? .null])
         write(scheduler.bytes(), path + "/scheduler/scheduler_config.json")
         write(JSON.members(index).bytes(), path + "/model_index.json")
-    }
-
-    /// Matrices and kernels in the range in which PyTorch begins, ±1/√inputs: with larger ones a loop of a tiny network is
-    /// chaotic, and compares roundings.
-    private static func calm(_ tensor: HostTensor) -> HostTensor {
-        let inputs = Double(tensor.elementCount / tensor.shape[0])
-        let factor = tensor.shape.rank > 1 ? 2 / inputs.squareRoot() : 1
-        return HostTensor(tensor.doubles().map { Float($0 * factor) }, tensor.shape)
     }
 
     private func copyTokenizer(_ name: String, _ path: String, _ index: inout JSONObject) throws {
