@@ -98,7 +98,7 @@ extension CPUBackend {
     /// Cut up as the threads like it: the bits do not depend on it.
     func multiply(_ product: ctti_product, panels: Int, onTiles: Bool) {
         if onTiles { return unsafe multiplyOnTiles(product, panels: panels) }
-        let (rows, inputs) = unsafe (product.rows, product.segment_depth)
+        let (rows, inputs) = unsafe (product.rows, product.segments * product.segment_depth)
         // Blocks of rows that stay in the second-level cache.
         let rowBlocks = (rows + 111) / 112
         // Parts of at least about a microsecond. Few rows stream the weights: parts of at most 256 KB, which measured best.

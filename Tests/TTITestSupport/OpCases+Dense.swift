@@ -149,6 +149,13 @@ extension OpCase {
         convolve(3, 4, 3, 16, 16, kernel: 3, doubling),
         convolve(1, 1, 1, 5, 9, kernel: 3, doubling),
         convolve(1, 3, 2, 8, 4, kernel: 1, ConvolutionGeometry(upsampling: 2)),
+        // small images with kernels that no second-level cache holds
+        convolve(2, 5, 7, 288, 210, kernel: 3, same, .silu, residual: true),
+        convolve(1, 8, 6, 288, 210, kernel: 3, halving),
+        convolve(4, 8, 8, 288, 210, kernel: 3, same),
+        convolve(2, 4, 4, 1280, 1280, kernel: 3, same, purpose: .measure),
+        convolve(2, 8, 8, 1280, 1280, kernel: 3, same, purpose: .measure),
+        convolve(2, 16, 16, 640, 640, kernel: 3, same, purpose: .measure),
         convolve(1, 16, 16, 64, 64, kernel: 3, same, residual: true, purpose: .checkAndMeasure),
         // A VQGAN's decoder from 16×16 codes to 256×256 pixels.
         convolve(1, 16, 16, 512, 512, kernel: 3, same, residual: true, purpose: .measure),
