@@ -164,7 +164,7 @@ struct DamagedCheckpoint: Sendable, CustomTestStringConvertible {
             "a schedule that nobody knows", "\"cosine\"", "\"cosinus\"", "masking_schedule",
             file: "model/scheduler/scheduler_config.json"),
         field(
-            "steps in words", "\"num_inference_steps\": 12", "\"num_inference_steps\": \"many\"", "num_inference_steps",
+            "steps in words", "\"num_inference_steps\": 16", "\"num_inference_steps\": \"many\"", "num_inference_steps",
             file: "model/scheduler/scheduler_config.json"),
         masked("no scheduler", 78, "scheduler") { $0.remove("model/scheduler") },
         autoregressive("an image of no tokens", 78, "image_height") {
