@@ -72,7 +72,7 @@ package struct Inspection: Sendable {
                     return
                 }
                 if name == "scheduler" {
-                    _ = try folder.configuration("scheduler_config.json")
+                    _ = try folder.schedulerConfiguration()
                     return
                 }
                 if !folder.contains("config.json"), !folder.contains("model.safetensors"),

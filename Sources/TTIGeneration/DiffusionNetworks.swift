@@ -28,7 +28,7 @@ package struct DiffusionNetworks {
         texts = try [text("text_encoder")] + (hasTwo ? [text("text_encoder_2")] : [])
         unet = try UNetConfiguration(folder.folder("unet").configuration())
         autoencoder = try AutoencoderKLConfiguration(folder.folder("vae").configuration())
-        scheduler = try folder.folder("scheduler").configuration("scheduler_config.json")
+        scheduler = try folder.folder("scheduler").schedulerConfiguration()
         secondTokenizer = hasTwo ? try loadTokenizer(folder.folder("tokenizer_2")) : nil
         zeroesEmptyNegative = hasTwo && index.settings["force_zeros_for_empty_prompt"]?.bool ?? true
         try check(folder, tokenizer)

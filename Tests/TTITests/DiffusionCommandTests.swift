@@ -49,6 +49,9 @@ import Testing
             #"{"generation": {"num_inference_steps": 2, "guidance_scale": 3}, "#)
         let own = try members(run("generate", "a red cube", "-m", "sd15", "-s", "1", "-o", "a.png", "--json"))
         #expect(own["steps"]?.integer == 2 && own["settings"]?["guidance"]?.number == 3)
+        // as diffusers writes DPM-Solver's default
+        place.edit("sd15/scheduler/scheduler_config.json", "{", #"{"lambda_min_clipped": -Infinity, "#)
+        #expect(generate("-s", "1", "-o", "a.png", "--scheduler", "dpm++2m").status == 0)
         let plan = run("generate", "a red cube", "-m", "sd15", "--dry-run", "--json", "--mode", "diffusion")
         #expect(plan.status == 0, "\(plan)")
     }

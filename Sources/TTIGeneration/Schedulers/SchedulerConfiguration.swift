@@ -118,6 +118,9 @@ package struct SchedulerConfiguration: Sendable, Hashable {
         }
         if self.kind == .dpmSolver {
             try fields.require("algorithm_type", "dpmsolver++")
+            guard !fields.contains("lambda_min_clipped") else {
+                throw fields.error("'lambda_min_clipped' is a number; only minus infinity is supported")
+            }
             solverOrder = try fields.integer("solver_order", default: 2, in: 1...2)
             usesHeun = try fields.string("solver_type", default: "midpoint") == "heun"
             endsWithEuler = try fields.bool("euler_at_final", default: false)
