@@ -64,11 +64,11 @@ INLINE void ask_for(const ctti_product *product, const unit_place *unit, size_t 
     }
 }
 
-// One panel and one or two units; `wide`: a panel of 32 outputs.
-INLINE void block(
-    const ctti_product *product, const unit_place *first, const unit_place *second, bool wide, const char *panel,
-    size_t column, size_t width, ctti_activation activation) {
-    _Alignas(64) float sums[2][2 * unit_rows * 16];
+// The sums of one panel and one or two units; `wide`: a panel of 32 outputs. When they will be written at `column`, those lines
+// are asked for meanwhile.
+INLINE void add_up(
+    float sums[2][2 * unit_rows * 16], const ctti_product *product, const unit_place *first, const unit_place *second,
+    bool wide, const char *panel, size_t column, bool asks) {
     size_t stride = product->row_stride * sizeof(uint16_t), line = wide ? 128 : 64;
     _tile_zero(0);
     _tile_zero(1);
@@ -79,7 +79,7 @@ INLINE void block(
         const uint16_t *upper = first->x + segment * product->segment_stride;
         const uint16_t *lower = second ? second->x + segment * product->segment_stride : NULL;
         for (size_t k = 0; k < product->segment_depth; k += CTTI_TILE_INPUTS, panel += unit_rows * line) {
-            if (asked < unit_rows) {
+            if (asks && asked < unit_rows) {
                 ask_for(product, first, asked, column);
                 if (second) ask_for(product, second, asked, column);
                 asked++;
@@ -103,6 +103,13 @@ INLINE void block(
     if (second) _tile_stored(2, sums[1], 64);
     if (second && wide) _tile_stored(3, sums[1] + 256, 64);
     __asm__ volatile("" : : : "memory");
+}
+
+INLINE void block(
+    const ctti_product *product, const unit_place *first, const unit_place *second, bool wide, const char *panel,
+    size_t column, size_t width, ctti_activation activation) {
+    _Alignas(64) float sums[2][2 * unit_rows * 16];
+    add_up(sums, product, first, second, wide, panel, column, true);
     finish(product, first, sums[0], column, width, activation);
     if (second) finish(product, second, sums[1], column, width, activation);
 }
@@ -139,6 +146,49 @@ CTTI_AMX_TARGET void ctti_multiply_tiles(
     ctti_tiles_end();
 }
 
+// Rows of value · activation(gate), rounded: what the next product reads.
+INLINE void gate_rows(
+    uint16_t *target, size_t stride, const float *values, const float *gates, size_t rows, ctti_activation activation) {
+    for (size_t row = 0; row < rows; row++, target += stride) {
+        __m512 results[2];
+        for (size_t v = 0; v < 2; v++) {
+            size_t place = (v * unit_rows + row) * 16;
+            __m512 gate = ctti_activate_avx512(_mm512_load_ps(gates + place), activation);
+            results[v] = _mm512_mul_ps(_mm512_load_ps(values + place), gate);
+        }
+        __m512bh halves = _mm512_cvtne2ps_pbh(results[1], results[0]);
+        memcpy(target, &halves, sizeof halves);
+    }
+}
+
+CTTI_AMX_TARGET void ctti_multiply_tiles_gated(
+    const ctti_product *product, const uint16_t *x, bool gate_first, uint16_t *target, size_t target_stride,
+    size_t first_unit, size_t end_unit, size_t first, size_t end) {
+    _Alignas(64) float sums[2][2][2 * unit_rows * 16];
+    size_t inputs = ctti_packed_depth(false, product->segment_depth), panel_bytes = inputs * ctti_panel_width * 2;
+    size_t width = product->outputs / 2;
+    ctti_tiles_begin();
+    for (size_t panel = first; panel < end; panel++) {
+        for (size_t unit = first_unit; unit < end_unit; unit += 2) {
+            unit_place upper = place_of(product, x, unit), lower;
+            bool paired = unit + 1 < end_unit;
+            if (paired) lower = place_of(product, x, unit + 1);
+            for (size_t half = 0; half < 2; half++) {
+                size_t column = panel + half * (width / ctti_panel_width);
+                const char *weights = (const char *)product->panels + column * panel_bytes;
+                add_up(sums[half], product, &upper, paired ? &lower : NULL, true, weights, 0, false);
+            }
+            uint16_t *place = target + unit * unit_rows * target_stride + panel * ctti_panel_width;
+            for (size_t part = 0; part < (paired ? 2 : 1); part++, place += unit_rows * target_stride) {
+                const float *values = sums[gate_first][part], *gates = sums[!gate_first][part];
+                size_t rows = part ? lower.rows : upper.rows;
+                gate_rows(place, target_stride, values, gates, rows, product->activation);
+            }
+        }
+    }
+    ctti_tiles_end();
+}
+
 CTTI_AMX_TARGET void ctti_round_rows(
     uint16_t *target, size_t target_stride, const float *source, size_t source_stride, size_t rows, size_t count,
     size_t padded) {
@@ -166,6 +216,13 @@ CTTI_AMX_TARGET void ctti_round_rows(
 void ctti_multiply_tiles(
     const ctti_product *product, const uint16_t *x, size_t first_unit, size_t end_unit, size_t first, size_t end) {
     (void)product, (void)x, (void)first_unit, (void)end_unit, (void)first, (void)end;
+}
+
+void ctti_multiply_tiles_gated(
+    const ctti_product *product, const uint16_t *x, bool gate_first, uint16_t *target, size_t target_stride,
+    size_t first_unit, size_t end_unit, size_t first, size_t end) {
+    (void)product, (void)x, (void)gate_first, (void)target, (void)target_stride, (void)first_unit, (void)end_unit;
+    (void)first, (void)end;
 }
 
 void ctti_round_rows(

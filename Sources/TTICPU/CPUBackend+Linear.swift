@@ -117,36 +117,6 @@ extension CPUBackend {
         }
     }
 
-    private func multiplyOnTiles(_ product: ctti_product, panels: Int) {
-        let (rows, inputs) = unsafe (product.rows, product.segment_depth)
-        let units = (rows + 15) / 16
-        // Rows begin in different sets of the cache: an odd number of lines apart.
-        let padded = ctti_packed_depth(false, inputs)
-        let stride = padded + (padded / 32 % 2 == 0 ? 32 : 0)
-        // Blocks of rows that stay in the second-level cache.
-        let blocks = max(1, min(units, (units * 16 * stride + (3 << 17)) / (3 << 18)))
-        let wanted = max(1, units * panels * padded / 4096)
-        let parts = min(panels, max(1, min(wanted, 8 * pool.threadCount) / blocks))
-        unsafe withScratch(units * 16 * stride / 2) { scratch in
-            let halves = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
-            forRows(rows, cost: inputs) { range in
-                unsafe ctti_round_rows(
-                    halves + range.lowerBound * stride, stride, product.x + range.lowerBound * product.row_stride,
-                    product.row_stride, range.count, inputs, padded)
-            }
-            var product = unsafe product
-            unsafe product.row_stride = stride
-            pool.forEach(blocks * parts) { index in
-                let (block, part) = (index / parts, index % parts)
-                unsafe withUnsafePointer(to: product) { product in
-                    unsafe ctti_multiply_tiles(
-                        product, halves, units * block / blocks, units * (block + 1) / blocks, panels * part / parts,
-                        panels * (part + 1) / parts)
-                }
-            }
-        }
-    }
-
     package func embed(_ ids: Tensor, _ table: Tensor) -> Tensor {
         precondition(table.shape.rank == 2, "a table \(table.shape)")
         let (rows, width) = (table.shape[0], table.shape[1])

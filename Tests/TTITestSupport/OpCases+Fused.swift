@@ -132,6 +132,10 @@ extension OpCase {
         feedForward(3, 1, 16, inner: 24, .silu, .valueFirst),
         feedForward(1, 9, 33, inner: 17, .gelu, .valueFirst, residual: false),
         feedForward(2, 7, 20, inner: 31, .geluTanh, .gateFirst),
+        // On tiles, where what is between the products is never written as float32: whole units, and one that is not.
+        feedForward(3, 16, 64, inner: 96, .gelu, .valueFirst),
+        feedForward(1, 45, 100, inner: 64, .silu, .gateFirst, residual: false),
+        feedForward(2, 77, 40, inner: 32, .geluTanh, .valueFirst),
         feedForward(2, 1, 512, inner: 1376, .silu, .gateFirst, purpose: .checkAndMeasure),
         feedForward(2, 256, 768, inner: 2816, .silu, .valueFirst, purpose: .measure),
         groupNormConvolve(1, 1, 1, 4, 4, groups: 2),

@@ -78,6 +78,12 @@ void ctti_multiply(
 void ctti_multiply_tiles(
     const ctti_product *product, const uint16_t *x, size_t first_unit, size_t end_unit, size_t first, size_t end);
 
+// value · activation(gate) of a product on tiles, as bfloat16 rows for the next one: values are its first outputs / 2 outputs
+// and gates the others, or the other way round. No bias, no residual; outputs / 2 is a multiple of 32, and panels count it.
+void ctti_multiply_tiles_gated(
+    const ctti_product *product, const uint16_t *x, bool gate_first, uint16_t *target, size_t target_stride,
+    size_t first_unit, size_t end_unit, size_t first, size_t end);
+
 // Rows of `count` floats as bfloat16, to nearest, ties to even, with zeros up to `padded` elements; AMX's.
 void ctti_round_rows(
     uint16_t *target, size_t target_stride, const float *source, size_t source_stride, size_t rows, size_t count,

@@ -1,0 +1,111 @@
+internal import CTTIKernels
+package import TTICore
+
+// Products on AMX's tiles: rows are rounded to bfloat16 first, all of them, then cut up.
+
+/// How bfloat16 rows for tiles lie, and how a product of them is cut up: the bits do not depend on it.
+private struct TileRows {
+    /// Units of 16 rows; there is room for whole ones.
+    let units: Int
+    /// With zeros.
+    let depth: Int
+    /// Elements from row to row: an odd number of lines, so that rows begin in different sets of the cache.
+    let stride: Int
+    /// Blocks of units that stay in the second-level cache.
+    let blocks: Int
+
+    init(rows: Int, inputs: Int) {
+        units = (rows + 15) / 16
+        depth = ctti_packed_depth(false, inputs)
+        stride = depth + (depth / 32 % 2 == 0 ? 32 : 0)
+        blocks = max(1, min(units, (units * 16 * stride + (3 << 17)) / (3 << 18)))
+    }
+
+    /// In floats.
+    var scratchCount: Int { units * 16 * stride / 2 }
+
+    /// Parts of at least about a microsecond.
+    func parts(of panels: Int, threads: Int) -> Int {
+        min(panels, max(1, min(max(1, units * panels * depth / 4096), 8 * threads) / blocks))
+    }
+}
+
+extension CPUBackend {
+    func multiplyOnTiles(_ product: ctti_product, panels: Int) {
+        let form = unsafe TileRows(rows: product.rows, inputs: product.segment_depth)
+        unsafe withScratch(form.scratchCount) { scratch in
+            let halves = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
+            unsafe round(product, to: halves, form)
+            unsafe multiply(halves, product, form, panels: panels)
+        }
+    }
+
+    private func round(_ product: ctti_product, to halves: UnsafeMutablePointer<UInt16>, _ form: TileRows) {
+        let (rows, inputs) = unsafe (product.rows, product.segment_depth)
+        forRows(rows, cost: inputs) { range in
+            unsafe ctti_round_rows(
+                halves + range.lowerBound * form.stride, form.stride,
+                product.x + range.lowerBound * product.row_stride, product.row_stride, range.count, inputs, form.depth)
+        }
+    }
+
+    private func multiply(
+        _ halves: UnsafeMutablePointer<UInt16>, _ product: ctti_product, _ form: TileRows, panels: Int
+    ) {
+        var product = unsafe product
+        unsafe product.row_stride = form.stride
+        let (units, blocks) = (form.units, form.blocks)
+        let parts = form.parts(of: panels, threads: pool.threadCount)
+        pool.forEach(blocks * parts) { index in
+            let (block, part) = (index / parts, index % parts)
+            unsafe withUnsafePointer(to: product) { product in
+                unsafe ctti_multiply_tiles(
+                    product, halves, units * block / blocks, units * (block + 1) / blocks, panels * part / parts,
+                    panels * (part + 1) / parts)
+            }
+        }
+    }
+
+    package func gatedFeedForward(
+        _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
+        adding residual: Tensor?
+    ) -> Tensor {
+        let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
+        let width = output.inputs
+        guard let wide = input.form as? Panels, let narrow = output.form as? Panels, usesTiles(wide, tokens: tokens),
+            input.outputs == 2 * width, width % 32 == 0, x.elementCount > 0
+        else {
+            let inner = linear(x, input, bias: nil, activation: .identity, adding: nil)
+            return linear(
+                gate(inner, activation, order), output, bias: nil, activation: .identity, adding: residual)
+        }
+        precondition(x.shape.last == input.inputs, "\(x.shape) · [\(input.outputs), \(input.inputs)]ᵀ")
+        let y = allocate(x.shape.replacingLast(output.outputs), .float32)
+        // What is between the two products is only ever read as bfloat16: so it is written as that.
+        var first = unsafe product(x, wide, y, bias: nil, activation, adding: nil)
+        unsafe first.outputs = input.outputs
+        var second = unsafe product(x, narrow, y, bias: nil, .identity, adding: residual)
+        unsafe second.segment_depth = width
+        let outer = TileRows(rows: x.rowCount, inputs: input.inputs)
+        let inner = TileRows(rows: x.rowCount, inputs: width)
+        let gateFirst = order == .gateFirst
+        unsafe withScratch(outer.scratchCount + inner.scratchCount) { scratch in
+            let halves = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
+            let gated = unsafe halves + 2 * outer.scratchCount
+            unsafe round(first, to: halves, outer)
+            unsafe first.row_stride = outer.stride
+            let (product, units, blocks, panels) = unsafe (first, outer.units, outer.blocks, width / 32)
+            let parts = outer.parts(of: panels, threads: pool.threadCount)
+            pool.forEach(blocks * parts) { index in
+                let (block, part) = (index / parts, index % parts)
+                unsafe withUnsafePointer(to: product) { product in
+                    unsafe ctti_multiply_tiles_gated(
+                        product, halves, gateFirst, gated, inner.stride, units * block / blocks,
+                        units * (block + 1) / blocks, panels * part / parts, panels * (part + 1) / parts)
+                }
+            }
+            unsafe multiply(gated, second, inner, panels: narrow.count)
+        }
+        return y
+    }
+}
