@@ -1,6 +1,8 @@
 // Products of bfloat16 on AMX: sums of 32 rows and 32 outputs in four tiles, two tiles of rows and two of weights beside them.
 //
-// Bound by multiply-adds: 1024 FLOP a cycle, and four tile loads of a kilobyte for every four products of 16 cycles.
+// Bound by multiply-adds: 1024 FLOP a cycle, and four tile loads of a kilobyte for every four products of 16 cycles. Measured on
+// one core of Sapphire Rapids: convolutions 34 to 49 % of the tile products in registers, matrices 22 to 35 %; what is missing
+// is the second-level cache (operands of more than 24 KB each reach 60 %) and the writing of float32 results.
 //
 // Loops: panels, pairs of units of 16 rows, segments, 32 inputs at a time. The rows of a call stay in the second-level
 // cache; a panel comes from memory once for all of them.
