@@ -1,10 +1,33 @@
 import TTICore
 import TTIFormats
 import TTIGeneration
+import TTITestSupport
 import Testing
 
 /// Tokens equal to those of diffusers' AmusedPipeline, draw by draw (`Scripts/fixtures/make_generation_fixtures.py`).
 @Suite struct DiffusersParityTests {
+    @Test func `the shipped diffusion checkpoint makes diffusers' latents`() throws {
+        let file = try Fixture("generation/diffusion_latents")
+        let expected = try file.tensor("latents")
+        let pipeline = try ShippedPipelines.make("scenes-diffusion")
+        let batch = pipeline.batch(
+            try #require(file.metadata("prompt")), seeds: [UInt64(try #require(file.metadata("seed"))) ?? 0]
+        ) { $0.randomNumbers = .torch }
+        _ = try pipeline.run(batch)
+        let found = try pipeline.codes()[0].latents
+        let (channels, pixels) = (expected.shape[1], expected.shape[2] * expected.shape[3])
+        let values = expected.doubles()
+        let wanted = values.indices.map { values[$0 % channels * pixels + $0 / channels] }
+        let difference = Difference(found.map(Double.init), from: wanted)
+        #expect(difference.isWithin(.pipeline), "\(difference)")
+        // and an image of a batch is the image alone
+        let together = pipeline.batch("two green cones", seeds: [3, 4, 5])
+        _ = try pipeline.run(together)
+        let second = try pipeline.codes()[1]
+        _ = try pipeline.run(pipeline.batch("two green cones", seeds: [4]))
+        #expect(try pipeline.codes() == [second])
+    }
+
     @Test(arguments: 0..<3)
     func `the shipped masked checkpoint makes diffusers' tokens`(index: Int) throws {
         let file = try SafetensorsFile(
