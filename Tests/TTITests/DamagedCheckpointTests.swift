@@ -300,7 +300,7 @@ struct DamagedCheckpoint: Sendable, CustomTestStringConvertible {
         #expect(outcome.text.contains("\"valid\":false"))
     }
 
-    @Test(arguments: ["scenes-masked", "scenes-ar"])
+    @Test(arguments: ["scenes-masked", "scenes-ar", "scenes-diffusion"])
     func `nothing is wrong with what ships`(_ name: String) {
         let place = Workplace()
         let outcome = CommandProcess.run(["inspect", name, "--verify"], in: place.path)
