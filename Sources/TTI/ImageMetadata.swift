@@ -28,7 +28,8 @@ package struct ImageMetadata: Sendable {
     ///   - seed: the image's own.
     package init(
         version: String, checkpoint: String, variant: String?, backend: String, precision: Precision, prompt: String,
-        negativePrompt: String, seed: UInt64, settings: ResolvedSettings, strength: Float?, isFromTokens: Bool,
+        negativePrompt: String, seed: UInt64, settings: ResolvedSettings, strength: Float?, isMasked: Bool,
+        isFromTokens: Bool,
         isFromLatents: Bool
     ) {
         var members = JSONObject()
@@ -64,6 +65,7 @@ package struct ImageMetadata: Sendable {
         add("rng", JSON(settings.randomNumbers.rawValue))
         if let strength {
             add("image", true)
+            if isMasked { add("mask", true) }
             add("strength", JSON(strength))
         }
         if isFromTokens { add("init_tokens", true) }

@@ -268,7 +268,7 @@ struct GenerateRun {
             negativePrompt: item.settings.request.negativePrompt, seed: seed, settings: settings,
             strength: item.settings.imagePath == nil
                 ? nil : item.settings.strength ?? (item.settings.maskPath == nil ? 0.5 : 1),
-            isFromTokens: item.settings.initialTokensPath != nil,
+            isMasked: item.settings.maskPath != nil, isFromTokens: item.settings.initialTokensPath != nil,
             isFromLatents: item.settings.initialLatentsPath != nil)
     }
 }

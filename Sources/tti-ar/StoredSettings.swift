@@ -22,7 +22,9 @@ enum StoredSettings {
     /// - Parameter given: the command line, which has to name the picture again that the image was made from.
     static func read(_ path: String, given: OptionValues) throws(TTIError) -> OptionValues {
         let metadata = try metadata(path)
-        for (member, option) in [("image", "image"), ("init_tokens", "init-tokens"), ("init_latents", "init-latents")]
+        for (member, option) in [
+            ("image", "image"), ("mask", "mask"), ("init_tokens", "init-tokens"), ("init_latents", "init-latents"),
+        ]
         where metadata.json[member]?.bool == true && given[option] == nil {
             throw usage(
                 "from",
@@ -89,6 +91,7 @@ enum StoredSettings {
         if metadata.json["image"]?.bool == true {
             words += ["--strength=\(values["strength"] ?? "0.5")", "--image=PICTURE.png"]
         }
+        if metadata.json["mask"]?.bool == true { words.append("--mask=MASK.png") }
         if metadata.json["init_tokens"]?.bool == true { words.append("--init-tokens=TOKENS.safetensors") }
         if metadata.json["init_latents"]?.bool == true { words.append("--init-latents=LATENTS.safetensors") }
         words.append("--prompt=" + (values["prompt"] ?? ""))

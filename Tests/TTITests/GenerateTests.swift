@@ -188,6 +188,23 @@ import Testing
         #expect(again.status == 0 && place.read("again.png") == place.read("next.png"), "\(again)")
     }
 
+    @Test func `a picture made under a mask asks for both again`() throws {
+        #expect(generate("a red cube", "-s", "2", "-o", "base.png").status == 0)
+        let leftHalf = (0..<64 * 64 * 3).map { $0 / 3 % 64 < 32 ? UInt8(255) : 0 }
+        try RGBImage(width: 64, height: 64, pixels: leftHalf).writePNG(to: place["mask.png"])
+        let inpainting = ["--image", "base.png", "--mask", "mask.png"]
+        func run(_ arguments: [String]) -> Outcome {
+            CommandProcess.run(["generate", "-q"] + arguments, in: place.path)
+        }
+        #expect(run(["a blue cone", "-s", "3", "--steps", "4", "-o", "next.png"] + inpainting).status == 0)
+        let lost = run(["--from", "next.png", "--image", "base.png", "-o", "x.png"])
+        #expect(lost.status == 64 && lost.errors.contains("--mask"), "\(lost)")
+        #expect(run(["--from", "next.png", "-o", "again.png"] + inpainting).status == 0)
+        #expect(place.read("again.png") == place.read("next.png"))
+        let line = CommandProcess.run(["metadata", "next.png", "--command"], in: place.path)
+        #expect(line.text.contains("--image=PICTURE.png --mask=MASK.png"), "\(line)")
+    }
+
     @Test func `a preview is written beside the image`() {
         #expect(generate("a red cube", "-s", "2", "-o", "a.png", "--preview", "1").status == 0)
         #expect(place.contents() == ["a.png", "a.preview.png"])
