@@ -56,7 +56,8 @@ let package = Package(
         room("TTIAccounting", ["TTICore"]),
         room("TTI", ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTIAccounting"]),
         .executableTarget(
-            name: "tti-ar", dependencies: ["TTI", "TTIFormats", "CTTIVersion"], swiftSettings: strict),
+            name: "tti-ar", dependencies: ["TTI", "TTIAccounting", "TTICore", "TTIFormats", "CTTIVersion"],
+            swiftSettings: strict),
         .executableTarget(name: "tti-example", dependencies: ["TTI"], swiftSettings: strict),
         // Kernels one by one, and what the tests share.
         .target(

@@ -16,12 +16,16 @@ package final class Engine {
     /// What a batch of a given form takes, counted once.
     private var plans: [PlanKey: GenerationPlan] = [:]
 
-    package init(checkpoint: PipelineCheckpoint, device: ComputeDevice, precision: Precision) throws {
+    package init(
+        checkpoint: PipelineCheckpoint, device: ComputeDevice, precision: Precision, attention: AttentionForm = .flash
+    ) throws {
         let start = ContinuousClock.now
         self.checkpoint = checkpoint
         let weightType = Engine.weightType(precision, checkpoint.kind)
         let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
-        backend = try CPUBackend.make(weightType: weightType, threads: threads)
+        let cpu = try CPUBackend.make(weightType: weightType, threads: threads)
+        cpu.attentionForm = attention
+        backend = cpu
         let device = backend
         pipeline = try translatingErrors { try checkpoint.makePipeline(on: device, weights: .files) }
         let counter = AccountingBackend(weightType: weightType)
@@ -31,10 +35,13 @@ package final class Engine {
     }
 
     /// An engine that loads no weights and computes nothing: it checks requests and counts what they take.
-    package init(counting checkpoint: PipelineCheckpoint, precision: Precision) throws {
+    package init(counting checkpoint: PipelineCheckpoint, precision: Precision, attention: AttentionForm = .flash)
+        throws
+    {
         self.checkpoint = checkpoint
         let weightType = Engine.weightType(precision, checkpoint.kind)
         let counter = AccountingBackend(weightType: weightType)
+        counter.attentionForm = attention
         backend = counter
         pipeline = try translatingErrors { try checkpoint.makePipeline(on: counter, weights: .shapes) }
         weightBytes = counter.preparedByteCount
@@ -76,7 +83,8 @@ package final class Engine {
             firstStep: batch.firstStep, masked: batch.maskedCount,
             keepsPicture: batch.items.contains { $0.open != nil })
         if let plan = plans[key] { return plan }
-        let plan = try GenerationPlan(of: batch, checkpoint, weightType: backend.weightType)
+        let plan = try GenerationPlan(
+            of: batch, checkpoint, weightType: backend.weightType, attention: backend.attentionForm)
         plans[key] = plan
         return plan
     }

@@ -14,8 +14,11 @@ package struct GenerationPlan: Sendable {
     package let flops: (encode: Int, decode: Int, detokenize: Int)
     package let stepCount: Int
 
-    package init(of batch: ImageBatch, _ checkpoint: PipelineCheckpoint, weightType: DType) throws {
+    package init(
+        of batch: ImageBatch, _ checkpoint: PipelineCheckpoint, weightType: DType, attention: AttentionForm = .flash
+    ) throws {
         let counter = AccountingBackend(weightType: weightType)
+        counter.attentionForm = attention
         let pipeline = try checkpoint.makePipeline(on: counter, weights: .shapes)
         pipeline.prepare(batch)
         let encode = counter.totals.flops

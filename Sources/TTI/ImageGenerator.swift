@@ -1,5 +1,5 @@
 import Synchronization
-import TTICore
+package import TTICore
 import TTIFormats
 import TTIGeneration
 
@@ -31,14 +31,22 @@ public final class ImageGenerator: Sendable {
     ///   - precision: How weights are held.
     ///   - variant: A file variant such as "fp16"; nil takes the plain files where both are there.
     /// - Throws: `TTIError`: a missing folder, an invalid checkpoint, too little memory.
-    public init(
+    public convenience init(
         checkpoint: CheckpointSource, device: ComputeDevice = .automatic, precision: Precision = .automatic,
         variant: String? = nil
+    ) throws {
+        try self.init(checkpoint: checkpoint, device: device, precision: precision, variant: variant, attention: .flash)
+    }
+
+    /// The same, with attention computed in one way or another.
+    package init(
+        checkpoint: CheckpointSource, device: ComputeDevice, precision: Precision, variant: String?,
+        attention: AttentionForm
     ) throws {
         checkpointName = try checkpoint.name()
         let folder = try checkpoint.folder(variant: variant)
         let opened = try translatingErrors { try PipelineCheckpoint(folder) }
-        let engine = try Engine(checkpoint: opened, device: device, precision: precision)
+        let engine = try Engine(checkpoint: opened, device: device, precision: precision, attention: attention)
         mode = GenerationMode(opened.kind)
         backend = engine.backend.name
         self.precision = Precision(engine.backend.weightType)

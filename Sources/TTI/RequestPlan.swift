@@ -1,4 +1,4 @@
-internal import TTICore
+package import TTICore
 internal import TTIFormats
 internal import TTIGeneration
 
@@ -12,10 +12,12 @@ package final class CheckpointOutline {
     package let precision: Precision
 
     /// - Throws: `TTIError`: whatever is wrong with the checkpoint besides its weights.
-    package init(_ source: CheckpointSource, variant: String?, precision: Precision) throws(TTIError) {
+    package init(
+        _ source: CheckpointSource, variant: String?, precision: Precision, attention: AttentionForm = .flash
+    ) throws(TTIError) {
         engine = try translatingErrors {
             let folder = try source.folder(variant: variant)
-            return try Engine(counting: PipelineCheckpoint(folder), precision: precision)
+            return try Engine(counting: PipelineCheckpoint(folder), precision: precision, attention: attention)
         }
         name = try translatingErrors { fileName(try source.name()) }
         let kind = engine.checkpoint.kind

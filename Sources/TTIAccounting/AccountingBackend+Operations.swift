@@ -10,16 +10,16 @@ extension AccountingBackend {
         let y = allocate(x.shape.replacingLast(weight.outputs), activationType)
         note(
             "linear", "\(x.shape) × [\(weight.outputs), \(weight.inputs)]",
-            flops: 2 * x.elementCount * weight.outputs, weightBytes: weight.byteCount, reads: [x, bias, residual],
-            writes: [y])
+            flops: 2 * x.elementCount * weight.outputs, weights: weight.outputs * weight.inputs,
+            weightBytes: weight.byteCount, reads: [x, bias, residual], writes: [y])
         return y
     }
 
     package func embed(_ ids: Tensor, _ table: Tensor) -> Tensor {
         let y = allocate(Shape(ids.shape.array + [table.shape.last]), activationType)
         note(
-            "embed", "\(ids.shape) of \(table.shape)", flops: 0, weightBytes: y.elementCount * table.dtype.byteCount,
-            reads: [ids], writes: [y])
+            "embed", "\(ids.shape) of \(table.shape)", flops: 0, weights: y.elementCount,
+            weightBytes: y.elementCount * table.dtype.byteCount, reads: [ids], writes: [y])
         return y
     }
 
@@ -35,7 +35,7 @@ extension AccountingBackend {
         note(
             "convolve", "\(x.shape) × \(kernel)",
             flops: 2 * y.elementCount * weight.inputs * weight.kernelHeight * weight.kernelWidth,
-            weightBytes: weight.byteCount, reads: [x, bias, residual], writes: [y])
+            weights: kernel.elementCount, weightBytes: weight.byteCount, reads: [x, bias, residual], writes: [y])
         return y
     }
 
@@ -43,8 +43,8 @@ extension AccountingBackend {
         let y = allocate(x.shape, activationType)
         note(
             "depthwiseConvolve", "\(x.shape) × \(weight.shape)",
-            flops: 2 * x.elementCount * weight.shape[0] * weight.shape[1], weightBytes: weight.byteCount, reads: [x],
-            writes: [y])
+            flops: 2 * x.elementCount * weight.shape[0] * weight.shape[1],
+            weights: weight.elementCount, weightBytes: weight.byteCount, reads: [x], writes: [y])
         return y
     }
 
@@ -142,17 +142,45 @@ extension AccountingBackend {
     ) -> Tensor {
         let (batch, queries, keys) = (q.tensor.shape[0], q.tensor.shape[1], k.tensor.shape[1])
         precondition(q.count == k.count && k.count == v.count, "\(q.count), \(k.count), \(v.count) columns")
+        let isSelf = q.tensor.buffer === k.tensor.buffer && q.tensor.byteOffset == k.tensor.byteOffset
+        let shape = AttentionShape(
+            rows: batch, queries: queries, keys: keys, heads: heads, headWidth: q.count / heads)
+        let kind = isSelf ? OperatorClass.spatialAttention : .crossAttention
+        let text = "[\(batch), \(queries), \(q.count)] over \(k.tensor.shape[0]) × \(keys), \(heads) heads"
+        let y = allocate([batch, queries, q.count], activationType)
+        if attentionForm == .eager, queries >= AttentionForm.fewestEagerQueries {
+            noteEagerly(q, k, v, shape, kind, text, mask, into: y)
+            return y
+        }
         var pairs = queries * keys
         if mask.causal {
             pairs = 0
             for query in 0..<queries { pairs += visibleKeys(query, min(keys, query + 1), mask.window) }
         }
-        let y = allocate([batch, queries, q.count], activationType)
         note(
-            "attention", "\(y.shape) over \(k.tensor.shape[0]) × \(keys), \(heads) heads",
-            flops: batch * pairs * (4 * q.count + 4 * heads), reads: [mask.keyBias, mask.scoreBias],
-            bytesRead: bytes(q) + bytes(k) + bytes(v), writes: [y])
+            "attention", text, kind: kind, flops: batch * pairs * (4 * q.count + 4 * heads),
+            reads: [mask.keyBias, mask.scoreBias], bytesRead: bytes(q) + bytes(k) + bytes(v), writes: [y],
+            attention: shape)
         return y
+    }
+
+    /// Three operations with the scores between them, of all pairs whatever a mask hides.
+    private func noteEagerly(
+        _ q: Columns, _ k: Columns, _ v: Columns, _ shape: AttentionShape, _ kind: OperatorClass, _ text: String,
+        _ mask: AttentionMask, into y: Tensor
+    ) {
+        let mark = arena.mark
+        defer { arena.rewind(to: mark) }
+        let scores = allocate([shape.rows, shape.heads, shape.queries, shape.keys], activationType)
+        note(
+            "attentionScores", text, kind: kind, flops: 2 * scores.elementCount * shape.headWidth,
+            bytesRead: bytes(q) + bytes(k), writes: [scores], attention: shape)
+        note(
+            "attentionSoftmax", text, kind: kind, flops: 4 * scores.elementCount,
+            reads: [scores, mask.keyBias, mask.scoreBias], writes: [scores])
+        note(
+            "attentionMix", text, kind: kind, flops: 2 * scores.elementCount * shape.headWidth, reads: [scores],
+            bytesRead: bytes(v), writes: [y])
     }
 
     package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {
@@ -171,7 +199,9 @@ extension AccountingBackend {
         note(
             "decodeAttention", "\(y.shape) over \(pairs), \(cache.headCount) heads",
             flops: batch * pairs * (4 * q.count + 4 * cache.headCount),
-            bytesRead: bytes(q) + 2 * batch * pairs * q.count * cache.keys.dtype.byteCount, writes: [y])
+            bytesRead: bytes(q) + 2 * batch * pairs * q.count * cache.keys.dtype.byteCount, writes: [y],
+            attention: AttentionShape(
+                rows: batch, queries: 1, keys: place + 1, heads: cache.headCount, headWidth: q.count / cache.headCount))
         return y
     }
 
@@ -230,7 +260,7 @@ extension AccountingBackend {
         let y = allocate(Shape(Array(x.shape.array.dropLast())), .int32)
         note(
             "nearestCode", "\(x.shape) in \(codebook.shape)", flops: 2 * x.rowCount * codebook.elementCount,
-            weightBytes: codebook.byteCount, reads: [x], writes: [y])
+            weights: codebook.elementCount, weightBytes: codebook.byteCount, reads: [x], writes: [y])
         return y
     }
 }

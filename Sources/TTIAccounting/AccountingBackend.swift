@@ -12,10 +12,13 @@ package final class AccountingBackend: Backend {
     package let activationType: DType
     package let cacheType: DType
     package let arena: Arena
+    package var attentionForm = AttentionForm.flash
     /// All operations since the last `reset`, in order.
     package private(set) var operations: [OperationRecord] = []
     /// Bytes of everything that was prepared, by the type it is held in.
     package private(set) var preparedBytes: [DType: Int] = [:]
+    /// How many numbers were prepared: the model's parameters (tables of positions that are computed count too).
+    package private(set) var preparedParameterCount = 0
     /// Where in the sequence decoding stands: positions live on the device, and this device has none. nil counts the whole
     /// capacity of the cache.
     package var decodePosition: Int?
@@ -110,18 +113,29 @@ package final class AccountingBackend: Backend {
             buffer: Buffer(address: 0, byteCount: shape.elementCount * dtype.byteCount) {}, byteOffset: 0, shape: shape,
             dtype: dtype)
         preparedBytes[dtype, default: 0] += tensor.byteCount
+        if dtype != .int32 { preparedParameterCount += tensor.elementCount }
         return tensor
     }
 
+    /// - Parameters:
+    ///   - weights: parameters that are touched besides those among `reads`.
+    ///   - attention: what attends to what, for attention.
     func note(
-        _ name: String, _ shapes: String, flops: Int, weightBytes: Int = 0, reads: [Tensor?] = [], bytesRead: Int = 0,
-        writes: [Tensor] = [], bytesWritten: Int = 0
+        _ name: String, _ shapes: String, kind: OperatorClass? = nil, flops: Int, weights: Int = 0,
+        weightBytes: Int = 0, reads: [Tensor?] = [], bytesRead: Int = 0, writes: [Tensor] = [], bytesWritten: Int = 0,
+        attention: AttentionShape? = nil
     ) {
+        let read = reads.compactMap { $0 }
+        // What is not in the arena was prepared: a parameter.
+        let constants = read.reduce(0) {
+            $0 + ($1.buffer === arena.buffer || !$1.dtype.isFloatingPoint ? 0 : $1.elementCount)
+        }
         operations.append(
             OperationRecord(
-                name: name, shapes: shapes, flops: flops, weightBytes: weightBytes,
-                bytesRead: reads.reduce(bytesRead) { $0 + ($1?.byteCount ?? 0) },
-                bytesWritten: writes.reduce(bytesWritten) { $0 + $1.byteCount }))
+                name: name, kind: kind ?? OperatorClass(operation: name), shapes: shapes, flops: flops,
+                parameters: weights + constants, weightBytes: weightBytes,
+                bytesRead: read.reduce(bytesRead) { $0 + $1.byteCount },
+                bytesWritten: writes.reduce(bytesWritten) { $0 + $1.byteCount }, attention: attention))
     }
 }
 

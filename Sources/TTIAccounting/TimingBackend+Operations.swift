@@ -38,7 +38,10 @@ extension TimingBackend {
     package func attention(
         _ q: Columns, _ k: Columns, _ v: Columns, heads: Int, scale: Float, mask: AttentionMask
     ) -> Tensor {
-        time("attention") { timed.attention(q, k, v, heads: heads, scale: scale, mask: mask) }
+        let isSelf = q.tensor.buffer === k.tensor.buffer && q.tensor.byteOffset == k.tensor.byteOffset
+        return time("attention", isSelf ? .spatialAttention : .crossAttention) {
+            timed.attention(q, k, v, heads: heads, scale: scale, mask: mask)
+        }
     }
 
     package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {
@@ -102,18 +105,24 @@ extension TimingBackend {
     package func normLinear(
         _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
     ) -> Tensor {
-        time("normLinear") { timed.normLinear(x, norm, weight, bias: bias, activation: activation) }
+        if splits { return linear(self.norm(x, norm), weight, bias: bias, activation: activation, adding: nil) }
+        return time("normLinear") { timed.normLinear(x, norm, weight, bias: bias, activation: activation) }
     }
 
     package func normModulate(_ x: Tensor, _ norm: NormParameters, _ modulation: Tensor) -> Tensor {
-        time("normModulate") { timed.normModulate(x, norm, modulation) }
+        if splits { return modulate(self.norm(x, norm), modulation) }
+        return time("normModulate") { timed.normModulate(x, norm, modulation) }
     }
 
     package func gatedFeedForward(
         _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
         adding residual: Tensor?
     ) -> Tensor {
-        time("gatedFeedForward") {
+        if splits {
+            let inner = gate(linear(x, input), activation, order)
+            return linear(inner, output, bias: nil, activation: .identity, adding: residual)
+        }
+        return time("gatedFeedForward") {
             timed.gatedFeedForward(
                 x, input: input, output: output, activation: activation, order: order, adding: residual)
         }
@@ -123,7 +132,12 @@ extension TimingBackend {
         _ x: Tensor, _ norm: GroupNormParameters, activation: Activation, _ weight: PreparedConvolution, bias: Tensor?,
         _ geometry: ConvolutionGeometry, adding residual: Tensor?
     ) -> Tensor {
-        time("groupNormConvolve") {
+        if splits {
+            return convolve(
+                groupNorm(x, norm, activation: activation), weight, bias: bias, geometry, activation: .identity,
+                adding: residual)
+        }
+        return time("groupNormConvolve") {
             timed.groupNormConvolve(
                 x, norm, activation: activation, weight, bias: bias, geometry, adding: residual)
         }

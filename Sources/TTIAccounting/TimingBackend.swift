@@ -3,6 +3,7 @@ package import TTICore
 /// Time that operations of one name took.
 package struct OperationTiming: Sendable {
     package let name: String
+    package let kind: OperatorClass
     package var calls = 0
     package var seconds = 0.0
 }
@@ -12,10 +13,25 @@ package struct OperationTiming: Sendable {
 package final class TimingBackend: Backend {
     /// What does the work.
     package let timed: any Backend
-    private var timings: [String: OperationTiming] = [:]
+    /// Whether the stopwatch runs; without it, calls are passed on as they are.
+    package var isOn = true
+    /// Whether fused operations are timed as the primitives of their defaults, so that a norm before a product counts as a
+    /// norm. Else the backend's own overrides are timed.
+    package let splitsFused: Bool
+    private var timings: [Key: OperationTiming] = [:]
     private var fault: DeviceError?
 
-    package init(_ timed: any Backend) { self.timed = timed }
+    private struct Key: Hashable {
+        let name: String
+        let kind: OperatorClass
+    }
+
+    package init(_ timed: any Backend, splitsFused: Bool = false) {
+        self.timed = timed
+        self.splitsFused = splitsFused
+    }
+
+    var splits: Bool { isOn && splitsFused }
 
     /// Time by operation since the last `reset`, longest first.
     package var operations: [OperationTiming] {
@@ -25,16 +41,25 @@ package final class TimingBackend: Backend {
     /// The sum over all operations since the last `reset`.
     package var seconds: Double { timings.values.reduce(0) { $0 + $1.seconds } }
 
+    /// Seconds by class.
+    package var secondsByClass: [OperatorClass: Double] {
+        timings.values.reduce(into: [:]) { $0[$1.kind, default: 0] += $1.seconds }
+    }
+
     package func reset() { timings.removeAll() }
 
-    func time<Result>(_ name: String, _ operation: () -> Result) -> Result {
+    func time<Result>(_ name: String, _ kind: OperatorClass? = nil, _ operation: () -> Result) -> Result {
+        guard isOn else { return operation() }
         let clock = ContinuousClock()
         let start = clock.now
         let result = operation()
         do { try timed.synchronize() } catch { fault = fault ?? error }
         let (seconds, attoseconds) = (clock.now - start).components
-        timings[name, default: OperationTiming(name: name)].calls += 1
-        timings[name, default: OperationTiming(name: name)].seconds += Double(seconds) + Double(attoseconds) * 1e-18
+        let kind = kind ?? OperatorClass(operation: name)
+        let key = Key(name: name, kind: kind)
+        timings[key, default: OperationTiming(name: name, kind: kind)].calls += 1
+        timings[key, default: OperationTiming(name: name, kind: kind)].seconds +=
+            Double(seconds) + Double(attoseconds) * 1e-18
         return result
     }
 
@@ -50,6 +75,7 @@ package final class TimingBackend: Backend {
     package var weightType: DType { timed.weightType }
     package var activationType: DType { timed.activationType }
     package var cacheType: DType { timed.cacheType }
+    package var attentionForm: AttentionForm { timed.attentionForm }
     package var arena: Arena { timed.arena }
 
     package func reserve(arenaBytes: Int) throws(DeviceError) { try timed.reserve(arenaBytes: arenaBytes) }

@@ -7,6 +7,10 @@ extension CPUBackend {
     ) -> Tensor {
         let call = AttentionCall(q, k, v, heads: heads, mask: mask)
         let result = allocate([call.batch, call.queries, q.count], .float32)
+        if attentionForm == .eager, call.queries >= AttentionForm.fewestEagerQueries {
+            attendEagerly(call, q, k, v, scale, mask, into: result)
+            return result
+        }
         // By the tokens of one batch entry: packing the keys pays when several queries read them.
         if call.queries < 4 {
             unsafe attendOneByOne(call, q, k, v, scale, mask, into: result.floats)
@@ -234,7 +238,7 @@ extension CPUBackend {
 }
 
 /// The extents of one call of attention, checked.
-private struct AttentionCall {
+struct AttentionCall {
     let batch, queries, keyBatch, keys, heads, headWidth, biasHeads: Int
 
     init(_ q: Columns, _ k: Columns, _ v: Columns, heads: Int, mask: AttentionMask) {

@@ -44,6 +44,8 @@ package final class CPUBackend: Backend {
     package let pool: ThreadPool
     package let instructionSet: InstructionSet
     var isa: ctti_isa { instructionSet.isa }
+    /// Eager attention is for comparison.
+    package var attentionForm = AttentionForm.flash
     /// Set by operations of choice that meet a number that is not finite; reported by `synchronize`.
     var sawNonFinite = false
     /// What `withScratch` gives; grown and kept.

@@ -1,6 +1,8 @@
 // The defaults of the fused operations: what each means, in primitives.
 
 extension Backend {
+    package var attentionForm: AttentionForm { .flash }
+
     package func normLinear(
         _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
     ) -> Tensor {

@@ -20,6 +20,8 @@ package protocol Backend: AnyObject {
     var activationType: DType { get }
     /// The element type of `KeyValueCache`.
     var cacheType: DType { get }
+    /// How `attention` is computed; the results differ by rounding only.
+    var attentionForm: AttentionForm { get }
     /// Where results go.
     var arena: Arena { get }
 

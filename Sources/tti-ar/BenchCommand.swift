@@ -18,7 +18,8 @@ enum BenchCommand: Command {
             Option("--steps", "N", "Units timed in a row at each place (decode 8, else 1)."),
             Option("--repeats", "N", "How often (5); ends after two minutes all the same."),
             Option("--size", "N", "Pixels of an image's side (the network's; detokenize 256; sd15 512, sdxl 1024)."),
-            CommonOptions.variant, CommonOptions.backend, CommonOptions.dtype, CommonOptions.threads,
+            CommonOptions.variant, CommonOptions.backend, CommonOptions.dtype, CommonOptions.attention,
+            CommonOptions.threads,
             CommonOptions.json, CommonOptions.quiet, CommonOptions.help,
         ],
         notes: [
@@ -53,6 +54,7 @@ enum BenchCommand: Command {
         benchmark.side = try values.integer("size", in: 16...4096)
         benchmark.device = try values.device()
         benchmark.precision = try values.precision()
+        benchmark.attention = try values.attention()
         var progress = Progress(isQuiet: values.isOn("quiet"))
         let title = "\(name) \(benchmark.preset.map { harmless($0, limit: 30) } ?? "checkpoint")"
         progress.begin(title)

@@ -1,4 +1,5 @@
 internal import TTI
+internal import TTICore
 internal import TTIFormats
 
 /// A command of the program.
@@ -25,6 +26,9 @@ enum CommonOptions {
         "--dtype", "auto|f32|bf16|int8",
         "How weights are held and multiplied. auto: bf16 for autoregressive decoding, f32 for the rest; int8: matrices only, the rest in bf16."
     )
+    static let attention = Option(
+        "--attention", "flash|eager",
+        "flash: in one pass (the default). eager: with all scores in memory, to see what flash saves.")
     static let threads = Option("-t, --threads", "N", "CPU threads (the cores that this process may use).")
     static let checkpoint = Option(
         "-m, --checkpoint, --model", "DIR|NAME",
@@ -51,6 +55,9 @@ extension OptionValues {
                 .unavailable, "device.unavailable", "this build has no CUDA backend yet; use --backend cpu, or auto")
         }
     }
+
+    /// How attention is computed.
+    func attention() throws(TTIError) -> AttentionForm { try choice("attention", AttentionForm.self) ?? .flash }
 
     /// How the options ask for weights to be held.
     func precision() throws(TTIError) -> Precision {

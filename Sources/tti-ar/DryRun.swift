@@ -1,4 +1,5 @@
 internal import TTI
+internal import TTICore
 internal import TTIFormats
 
 /// What `generate --dry-run` prints: that everything is in order, and what the work takes. No weights are read.
@@ -7,12 +8,13 @@ struct DryRun {
     private let plan: RequestPlan
     private let outline: CheckpointOutline
 
-    init(_ item: GenerateItem, precision: Precision) throws {
+    init(_ item: GenerateItem, precision: Precision, attention: AttentionForm) throws {
         self.item = item
         do {
             let inputs = try item.readInputs()
             outline = try CheckpointOutline(
-                item.checkpoint.source, variant: item.checkpoint.variant, precision: precision)
+                item.checkpoint.source, variant: item.checkpoint.variant, precision: precision,
+                attention: attention)
             try item.check(with: outline, inputs)
             let part = item.parts(0..<item.settings.request.count, inputs, pixelsPerToken: outline.pixelsPerToken)[0]
             plan = try outline.plan(part.request, batch: item.settings.batch)

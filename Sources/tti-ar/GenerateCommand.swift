@@ -14,13 +14,16 @@ enum GenerateCommand: Command {
         let merged = stored.map { options.over($0) } ?? options
         let device = try merged.device()
         let precision = try merged.precision()
+        let attention = try merged.attention()
         let items = try items(options, merged)
         if options.isOn("dry-run") {
-            for item in items { try DryRun(item, precision: precision).print(asJSON: options.isOn("json")) }
+            for item in items {
+                try DryRun(item, precision: precision, attention: attention).print(asJSON: options.isOn("json"))
+            }
             return
         }
         var run = GenerateRun(
-            items: items, device: device, precision: precision, isJSON: options.isOn("json"),
+            items: items, device: device, precision: precision, attention: attention, isJSON: options.isOn("json"),
             progress: Progress(isQuiet: options.isOn("quiet")))
         try run.start()
     }

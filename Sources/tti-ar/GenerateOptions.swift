@@ -70,7 +70,8 @@ extension GenerateCommand {
             Option(
                 "--from", "FILE", "Take every setting from a PNG or JSON that tti-ar wrote; options given here win."),
             Option("--dry-run", nil, "Check everything and print the plan; loads no weights, makes nothing."),
-            CommonOptions.variant, CommonOptions.backend, CommonOptions.dtype, CommonOptions.threads,
+            CommonOptions.variant, CommonOptions.backend, CommonOptions.dtype, CommonOptions.attention,
+            CommonOptions.threads,
             CommonOptions.json, CommonOptions.quiet, CommonOptions.help,
         ],
         notes: [
@@ -85,7 +86,7 @@ extension GenerateCommand {
 
     /// Options that are about the whole command, so that a line of a prompts file cannot have them.
     static let wholeCommandOptions: Set<String> = [
-        "prompts", "from", "dry-run", "json", "quiet", "help", "backend", "dtype", "threads",
+        "prompts", "from", "dry-run", "json", "quiet", "help", "backend", "dtype", "threads", "attention",
     ]
 }
 

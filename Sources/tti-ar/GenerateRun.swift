@@ -1,4 +1,5 @@
 internal import TTI
+internal import TTICore
 internal import TTIFormats
 
 /// The work of `generate`: every check that can be made before the work, then the images, each on disk as soon as it is
@@ -7,16 +8,21 @@ struct GenerateRun {
     let items: [GenerateItem]
     let device: ComputeDevice
     let precision: Precision
+    let attention: AttentionForm
     let isJSON: Bool
     var progress: Progress
 
     private var generators: [GenerateItem.CheckpointKey: ImageGenerator] = [:]
     private var failures: [TTIError] = []
 
-    init(items: [GenerateItem], device: ComputeDevice, precision: Precision, isJSON: Bool, progress: Progress) {
+    init(
+        items: [GenerateItem], device: ComputeDevice, precision: Precision, attention: AttentionForm, isJSON: Bool,
+        progress: Progress
+    ) {
         self.items = items
         self.device = device
         self.precision = precision
+        self.attention = attention
         self.isJSON = isJSON
         self.progress = progress
     }
@@ -57,7 +63,9 @@ struct GenerateRun {
                 let inputs = try item.readInputs()
                 let outline =
                     try outlines[item.checkpoint]
-                    ?? CheckpointOutline(item.checkpoint.source, variant: item.checkpoint.variant, precision: precision)
+                    ?? CheckpointOutline(
+                        item.checkpoint.source, variant: item.checkpoint.variant, precision: precision,
+                        attention: attention)
                 outlines[item.checkpoint] = outline
                 try item.check(with: outline, inputs)
             } catch { throw item.located(TTIError(translating: error)) }
@@ -74,7 +82,7 @@ struct GenerateRun {
             }
         progress.begin("loading \(harmless(name, limit: 60))")
         let generator = try ImageGenerator(
-            checkpoint: key.source, device: device, precision: precision, variant: key.variant)
+            checkpoint: key.source, device: device, precision: precision, variant: key.variant, attention: attention)
         progress.end(
             "loaded \(harmless(name, limit: 60)): \(generator.mode.rawValue), \(generator.backend), \(generator.precision.rawValue)"
         )

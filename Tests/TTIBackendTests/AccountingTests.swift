@@ -54,6 +54,54 @@ struct AccountingTests {
         #expect(backend.totals.bytesRead == 3 * 2 * 10 * 32 * 4)
     }
 
+    @Test func `eager attention is three operations, with the scores between them`() throws {
+        let backend = AccountingBackend(weightType: .float32, cacheType: .float32)
+        backend.attentionForm = .eager
+        let qkv = backend.allocate([2, 10, 3 * 32], .float32)
+        let text = backend.allocate([2, 7, 2 * 32], .float32)
+        let mark = backend.arena.mark
+        _ = backend.attention(
+            qkv.columns(0, of: 3), qkv.columns(1, of: 3), qkv.columns(2, of: 3), heads: 4, scale: 1,
+            mask: AttentionMask(causal: true))
+        _ = backend.attention(
+            qkv.columns(0, of: 3), text.columns(0, of: 2), text.columns(1, of: 2), heads: 4, scale: 1, mask: .none)
+        #expect(
+            backend.operations.map(\.name) == ["attentionScores", "attentionSoftmax", "attentionMix"]
+                + ["attentionScores", "attentionSoftmax", "attentionMix"])
+        #expect(backend.operations[..<3].allSatisfy { $0.kind == .spatialAttention })
+        #expect(backend.operations[3...].allSatisfy { $0.kind == .crossAttention })
+        #expect(backend.operations.compactMap(\.attention?.keys) == [10, 7])
+        let (scores, columns) = (2 * 4 * 10 * 10, 2 * 10 * 32)
+        #expect(backend.operations[..<3].map(\.flops) == [2 * scores * 8, 4 * scores, 2 * scores * 8])
+        #expect(backend.operations[..<3].map(\.bytesRead) == [2 * 4 * columns, 4 * scores, 4 * (scores + columns)])
+        #expect(backend.operations[..<3].map(\.bytesWritten) == [4 * scores, 4 * scores, 4 * columns])
+        // Both results stay; each matrix of scores goes again: 2·4·10·7 of them above both results.
+        #expect(backend.arena.peak - mark == 2 * 2560 + 2304)
+        backend.attentionForm = .flash
+        backend.reset()
+        _ = backend.attention(
+            qkv.columns(0, of: 3), qkv.columns(1, of: 3), qkv.columns(2, of: 3), heads: 4, scale: 1, mask: .none)
+        // The same arithmetic, and only the scores' bytes less.
+        #expect(backend.totals.flops == (4 * 8 + 4) * scores && backend.totals.bytes == 4 * 4 * columns)
+    }
+
+    @Test func `parameters that are touched, by class`() throws {
+        let backend = AccountingBackend(weightType: .bfloat16, cacheType: .bfloat16)
+        let bias = try backend.prepare(constant: HostTensor(shape: [32], dtype: .float32))
+        let kernel = try backend.prepare(convolution: HostTensor(shape: [32, 16, 3, 3], dtype: .float32))
+        let groups = GroupNormParameters(groups: 4, weight: bias, bias: bias, epsilon: 1e-5)
+        let x = backend.allocate([1, 4, 4, 16], .float32)
+        let y = backend.convolve(
+            x, kernel, bias: bias, ConvolutionGeometry(padding: 1), activation: .identity, adding: nil)
+        _ = backend.groupNorm(y, groups, activation: .silu)
+        _ = backend.linear(y, try matrix(backend, 8, 32))
+        _ = backend.add(y, y)
+        #expect(backend.operations.map(\.parameters) == [32 * 16 * 9 + 32, 64, 256, 0])
+        #expect(backend.operations.map(\.kind) == [.convolution, .norm, .linear, .elementwise])
+        #expect(backend.operations[1].flops == 12 * 16 * 32 && backend.operations[3].flops == 16 * 32)
+        #expect(backend.preparedParameterCount == 32 + 32 * 16 * 9 + 256)
+    }
+
     @Test func `decoding reads the cache up to its position`() {
         let backend = AccountingBackend(weightType: .float32, cacheType: .bfloat16)
         let shape: Shape = [2, 4, 100, 8]
@@ -107,6 +155,23 @@ struct AccountingTests {
             // The fused ones too: through `any Backend`, an override is found, not the default.
             #expect(timing.operations.map(\.name) == [opCase.operation], "\(opCase)")
             #expect(timing.operations.first?.calls == 1 && timing.seconds > 0)
+        }
+    }
+
+    @Test func `a stopwatch divides fused operations, and rests when it is off`() throws {
+        let timing = TimingBackend(CPUBackend(weightType: .float32, threads: 1), splitsFused: true)
+        for opCase in OpCase.checked {
+            timing.isOn = true
+            timing.reset()
+            let split = try opCase.run(on: timing).map(\.values).description
+            let primitives = Set(timing.operations.map(\.name))
+            #expect(
+                primitives.isDisjoint(with: ["normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve"]))
+            #expect(timing.secondsByClass.values.reduce(0, +) > 0)
+            timing.isOn = false
+            timing.reset()
+            #expect(try opCase.run(on: timing).map(\.values).description == split, "\(opCase)")
+            #expect(timing.operations.isEmpty)
         }
     }
 

@@ -1,3 +1,4 @@
+import TTIAccounting
 import TTICPU
 import TTICore
 import TTITestSupport
@@ -88,6 +89,38 @@ import Testing
                 let one = try backend.read(Self.attend(backend, e, scale: 0.2, rows: entry..<entry + 1))
                 #expect(Array(all[entry * one.count..<(entry + 1) * one.count]) == one)
             }
+        }
+    }
+
+    @Test(arguments: BackendComparison.instructionSets, [DType.float32, .bfloat16])
+    func `eager attention equals the reference's`(set: CPUBackend.InstructionSet, weightType: DType) throws {
+        // Bit for bit what flash attention does is not asked: sums go in another order.
+        let rounds = set.roundsProducts(weightType)
+        let reference = ReferenceBackend(
+            weightType: weightType == .float32 ? .float64 : weightType, cacheType: weightType, roundsProducts: rounds)
+        func expect(_ e: Extents, _ body: (any Backend) -> Tensor) throws {
+            let backend = try BackendComparison.cpu(set, weightType: weightType)
+            backend.attentionForm = .eager
+            let mark = backend.arena.mark
+            let result = body(backend)
+            let difference = try Difference(
+                OpOutput(result, on: backend), from: OpOutput(body(reference), on: reference))
+            #expect(difference.isWithin(Self.tolerance(set, weightType, e)), "\(e) on \(set.rawValue): \(difference)")
+            // What a counting backend plans is what the scores take.
+            let counter = AccountingBackend(weightType: weightType, cacheType: weightType)
+            counter.attentionForm = .eager
+            _ = body(counter)
+            #expect(backend.arena.peak - mark <= counter.arena.peak)
+        }
+        for e in Self.extents {
+            try expect(e) { Self.attend($0, e, scale: 0.125) }
+            try expect(e) { Self.attend($0, e, scale: 0.2, scoreBias: true) }
+            let some = (0..<e.keyBatch * e.keys).map { $0 % 3 == 0 || $0 < 20 ? -Float.infinity : 0 }
+            try expect(e) { Self.attend($0, e, scale: 0.2, keyBias: some) }
+            guard e.keys >= e.queries else { continue }
+            try expect(e) { Self.attend($0, e, scale: 0.2, causal: true) }
+            let window = AttentionWindow(columns: 8, size: 3)
+            try expect(e) { Self.attend($0, e, scale: 0.2, causal: true, window: window) }
         }
     }
 

@@ -116,6 +116,7 @@ package struct OpCase: Sendable, CustomStringConvertible {
     package func arenaBytes(for backend: any Backend, entries: [Int]? = nil, shift: Int = 0) throws -> Int {
         let accounting = AccountingBackend(
             weightType: backend.weightType, cacheType: backend.cacheType, activationType: backend.activationType)
+        accounting.attentionForm = backend.attentionForm
         _ = try prepare(on: accounting, entries: entries, shift: shift)()
         return accounting.arena.peak
     }

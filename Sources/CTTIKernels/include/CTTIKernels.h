@@ -15,4 +15,5 @@
 #include "linear.h"
 #include "linear_int8.h"
 #include "norm.h"
+#include "softmax.h"
 #include "thread_pool.h"

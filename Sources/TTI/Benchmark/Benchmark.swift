@@ -1,6 +1,6 @@
 internal import TTIAccounting
 internal import TTICPU
-internal import TTICore
+package import TTICore
 internal import TTIFormats
 internal import TTIModels
 
@@ -35,6 +35,7 @@ package struct Benchmark: Sendable {
     package var side: Int?
     package var device = ComputeDevice.automatic
     package var precision = Precision.automatic
+    package var attention = AttentionForm.flash
 
     package init(_ what: What) { self.what = what }
 
@@ -87,6 +88,7 @@ package struct Benchmark: Sendable {
         let sizes = BenchmarkSizes(rows: rows, tokens: tokens, side: side)
         // Counted from shapes alone: memory, bytes, FLOP.
         let counter = AccountingBackend(weightType: weightType)
+        counter.attentionForm = attention
         let counted = try subject.load(what, sizes, on: counter, isCounting: true)
         let weightBytes = counter.preparedByteCount
         let work = try counted(counter)
@@ -101,6 +103,7 @@ package struct Benchmark: Sendable {
 
         let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
         let backend = try CPUBackend.make(weightType: weightType, threads: threads)
+        backend.attentionForm = attention
         let before = try MeasuredCeilings(backend)
         let preparation = try subject.load(what, sizes, on: backend, isCounting: false)
         try backend.reserve(arenaBytes: arenaBytes)
@@ -187,9 +190,10 @@ extension AccountingBackend {
     /// Arithmetic, and what has to come from memory: weights, and keys and values. Activations stay in caches.
     fileprivate var cost: (bytes: Int, flops: Int) {
         operations.reduce((0, 0)) { sum, operation in
-            let isAttention = operation.name == "attention" || operation.name == "decodeAttention"
+            let isAttention = operation.kind.isAttention
             return (
-                sum.0 + operation.weightBytes + (isAttention ? operation.bytesRead : 0), sum.1 + operation.flops
+                sum.0 + operation.weightBytes + (isAttention && operation.name != "append" ? operation.bytesRead : 0),
+                sum.1 + operation.flops
             )
         }
     }

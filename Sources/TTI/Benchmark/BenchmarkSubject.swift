@@ -30,6 +30,9 @@ struct BenchmarkSubject {
         "dalle-mini", "dalle-mega", "llamagen-xl", "janus-pro-1b", "janus-pro-7b",
     ]
 
+    /// A shape of one's own, with random numbers.
+    init(name: String, _ network: BenchmarkNetwork) { (self.name, self.network, checkpoint) = (name, network, nil) }
+
     init(preset: String) throws(TTIError) {
         name = preset
         checkpoint = nil
