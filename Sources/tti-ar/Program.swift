@@ -9,11 +9,11 @@ let commit: String = unsafe String(cString: ctti_commit())
 /// The commands in the order in which the help lists them.
 let commands: [any Command.Type] = [
     GenerateCommand.self, RunCommand.self, TokenizeCommand.self, InspectCommand.self, DevicesCommand.self,
-    MetadataCommand.self, BenchCommand.self,
+    MetadataCommand.self, BenchCommand.self, CompareCommand.self, AnalyzeCommand.self,
 ]
 
 /// Commands that the contract names and that are not written yet.
-let laterCommands = ["compare", "analyze", "batch", "worker"]
+let laterCommands = ["batch", "worker"]
 
 func start(_ arguments: [String]) throws {
     guard let first = arguments.first else {

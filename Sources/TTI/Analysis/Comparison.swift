@@ -1,0 +1,174 @@
+package import TTIAccounting
+internal import TTICPU
+package import TTICore
+internal import TTIFormats
+internal import TTIGeneration
+
+/// Models side by side on one machine: where time goes, what bounds each stage.
+package struct Comparison: Sendable {
+    /// Published shapes, with random weights; empty: the checkpoints that ship.
+    package var presets: [String] = []
+    /// Checkpoints by name or folder; empty, with no presets: those that ship.
+    package var checkpoints: [String] = []
+    package var side: Int?
+    package var repeats = 3
+    package var device = ComputeDevice.automatic
+    package var precision = Precision.automatic
+    package var attention = AttentionForm.flash
+
+    package init() {}
+
+    /// A stage as it was counted and measured.
+    package struct Stage: Sendable {
+        package let cost: StageCost
+        /// Seconds of all passes of an image: the median of the repeats, without a stopwatch.
+        package let seconds: Double
+        /// Seconds by class: the shares that a stopwatch at every operation found, of `seconds`.
+        package let secondsByClass: [OperatorClass: Double]
+    }
+
+    package struct Model: Sendable {
+        package let name: String
+        package let precision: Precision
+        package let stages: [Stage]
+        /// Weights and work.
+        package let peakMemory: Int
+        package var seconds: Double { stages.reduce(0) { $0 + $1.seconds } }
+    }
+
+    package struct Report: Sendable {
+        package let backend: String
+        package let device: String
+        package let threads: Int
+        package let attention: AttentionForm
+        package let ceilings: MeasuredCeilings
+        package let models: [Model]
+
+        /// FLOP in the time of a byte, as measured.
+        package func ridge(_ precision: Precision) -> Double {
+            ceilings.matrixTeraFLOPs(precision) * 1000 / ceilings.readGBs
+        }
+
+        package func regime(_ stage: Stage, _ precision: Precision) -> Regime {
+            Regime(intensity: stage.cost.intensity, ridge: ridge(precision))
+        }
+    }
+
+    private static let prompt = "a large red cube to the left of a small blue sphere"
+    /// What ships, in the order of the papers.
+    private static let modes: [GenerationMode] = [.parallel, .autoregressive, .diffusion]
+
+    /// - Parameter progress: called before every model with its name.
+    /// - Throws: `TTIError`: usage, a broken checkpoint, too little memory.
+    package func run(progress: (String) -> Void = { _ in }) throws(TTIError) -> Report {
+        try translatingErrors {
+            var sources = checkpoints
+            if presets.isEmpty, sources.isEmpty {
+                sources = Comparison.modes.map { nameOfShippedCheckpoint(for: $0) }.filter {
+                    findShippedCheckpoint(named: $0) != nil
+                }
+            }
+            let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
+            let yardstick = try CPUBackend.make(weightType: .float32, threads: threads)
+            let before = try MeasuredCeilings(yardstick)
+            var models: [Model] = []
+            for name in sources {
+                progress(name)
+                models.append(try measure(checkpoint: name, threads))
+            }
+            for name in presets {
+                progress(name)
+                models.append(try measure(preset: name, threads))
+            }
+            return Report(
+                backend: yardstick.name, device: processorName(), threads: yardstick.pool.threadCount,
+                attention: attention, ceilings: before.best(try MeasuredCeilings(yardstick)), models: models)
+        }
+    }
+
+    private func backend(_ weightType: DType, _ threads: Int?) throws -> TimingBackend {
+        let backend = try CPUBackend.make(weightType: weightType, threads: threads)
+        backend.attentionForm = attention
+        return TimingBackend(backend, splitsFused: true)
+    }
+
+    private func measure(checkpoint name: String, _ threads: Int?) throws -> Model {
+        let source = CheckpointSource.named(name)
+        let opened = try PipelineCheckpoint(source.folder(variant: nil))
+        let counting = try Engine(counting: opened, precision: precision, attention: attention)
+        var request = GenerationRequest(Comparison.prompt)
+        (request.width, request.height) = (side, side)
+        let batch = try counting.batch(for: request)
+        let plan = try counting.plan(batch)
+        guard let counter = counting.backend as? AccountingBackend else { preconditionFailure("no counting backend") }
+        let costs = try StageWork.stages(counting.pipeline, batch, opened.networks).map { try $0.cost(counter) }
+        try checkHostMemory(weights: counting.weightBytes, work: plan.arenaBytes)
+
+        let timing = try backend(counter.weightType, threads)
+        timing.isOn = false
+        let pipeline = try opened.makePipeline(on: timing, weights: .files)
+        try timing.reserve(arenaBytes: plan.arenaBytes)
+        let works = StageWork.stages(pipeline, batch, opened.networks)
+        return Model(
+            name: try fileName(source.name()), precision: Precision(counter.weightType),
+            stages: try measure(works, costs, timing) { Array(0..<$0.count) },
+            peakMemory: counting.weightBytes + plan.arenaBytes)
+    }
+
+    private func measure(preset name: String, _ threads: Int?) throws -> Model {
+        let weightType: DType =
+            switch precision {
+            case .float32: .float32
+            case .bfloat16: .bfloat16
+            case .int8: .int8
+            case .automatic: name.hasPrefix("parti") ? .bfloat16 : .float32
+            }
+        var stages: [Stage] = []
+        var peak = 0
+        for stage in try PresetStage.stages(preset: name, PresetStage.Sizes(side: side)) {
+            let counter = AccountingBackend(weightType: weightType)
+            counter.attentionForm = attention
+            let counted = try stage.cost(on: counter)
+            try checkHostMemory(weights: counted.weightBytes, work: counted.arenaBytes)
+            peak = max(peak, counted.weightBytes + counted.arenaBytes)
+            let timing = try backend(weightType, threads)
+            timing.isOn = false
+            let work = try stage.work(on: timing, arenaBytes: counted.arenaBytes)
+            stages += try measure([work], [counted.cost], timing) { work in
+                work.isDecoding ? (0..<4).map { (2 * $0 + 1) * work.count / 8 } : [0]
+            }
+        }
+        return Model(name: name, precision: Precision(weightType), stages: stages, peakMemory: peak)
+    }
+
+    /// Runs the stages one after the other: once to warm up, `repeats` times without a stopwatch, once with.
+    /// - Parameter passes: which passes stand for all passes of a stage.
+    private func measure(
+        _ works: [StageWork], _ costs: [StageCost], _ timing: TimingBackend, passes: (StageWork) -> [Int]
+    ) throws -> [Stage] {
+        var samples = [[Double]](repeating: [], count: works.count)
+        var shares = [[OperatorClass: Double]](repeating: [:], count: works.count)
+        for round in 0...repeats + 1 {
+            timing.isOn = round > repeats
+            for (index, work) in works.enumerated() {
+                timing.reset()
+                let indices = passes(work)
+                let start = ContinuousClock.now
+                for pass in indices { try work.run(pass) }
+                let seconds = start.secondsSinceThen * Double(work.count) / Double(max(1, indices.count))
+                if timing.isOn {
+                    shares[index] = timing.secondsByClass
+                } else if round > 0 {
+                    samples[index].append(seconds)
+                }
+            }
+        }
+        return works.indices.map { index in
+            let seconds = SampleQuantiles(samples[index]).median
+            let total = shares[index].values.reduce(0, +)
+            return Stage(
+                cost: costs[index], seconds: seconds,
+                secondsByClass: shares[index].mapValues { total > 0 ? $0 / total * seconds : 0 })
+        }
+    }
+}
