@@ -18,6 +18,7 @@ package final class TimingBackend: Backend {
     /// Whether fused operations are timed as the primitives of their defaults, so that a norm before a product counts as a
     /// norm. Else the backend's own overrides are timed.
     package let splitsFused: Bool
+    private let clock: WorkClock
     private var timings: [Key: OperationTiming] = [:]
     private var fault: DeviceError?
 
@@ -26,8 +27,9 @@ package final class TimingBackend: Backend {
         let kind: OperatorClass
     }
 
-    package init(_ timed: any Backend, splitsFused: Bool = false) {
+    package init(_ timed: any Backend, splitsFused: Bool = false, clock: WorkClock = .wall) {
         self.timed = timed
+        self.clock = clock
         self.splitsFused = splitsFused
     }
 
@@ -50,16 +52,14 @@ package final class TimingBackend: Backend {
 
     func time<Result>(_ name: String, _ kind: OperatorClass? = nil, _ operation: () -> Result) -> Result {
         guard isOn else { return operation() }
-        let clock = ContinuousClock()
         let start = clock.now
         let result = operation()
         do { try timed.synchronize() } catch { fault = fault ?? error }
-        let (seconds, attoseconds) = (clock.now - start).components
+        let seconds = clock.now - start
         let kind = kind ?? OperatorClass(operation: name)
         let key = Key(name: name, kind: kind)
         timings[key, default: OperationTiming(name: name, kind: kind)].calls += 1
-        timings[key, default: OperationTiming(name: name, kind: kind)].seconds +=
-            Double(seconds) + Double(attoseconds) * 1e-18
+        timings[key, default: OperationTiming(name: name, kind: kind)].seconds += seconds
         return result
     }
 

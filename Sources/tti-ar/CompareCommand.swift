@@ -17,6 +17,9 @@ enum CompareCommand: Command {
             Option("-m, --checkpoint, --model", "NAME,…", "These checkpoints instead."),
             Option("--size", "N", "Pixels of an image's side (each model's own)."),
             Option("--repeats", "N", "How often each is measured (3), after once to warm up."),
+            Option(
+                "--clock", "wall|processor",
+                "processor: with --threads 1, what work takes when nobody else has the core (wall)."),
             Option("--plot", "FILE.svg", "Draw roofline, operator time and sequence lengths."),
             CommonOptions.attention, CommonOptions.backend, CommonOptions.dtype, CommonOptions.threads,
             CommonOptions.json, CommonOptions.quiet, CommonOptions.help,
@@ -42,6 +45,10 @@ enum CompareCommand: Command {
         comparison.device = try values.device()
         comparison.precision = try values.precision()
         comparison.attention = try values.attention()
+        comparison.clock = try values.choice("clock", WorkClock.self) ?? .wall
+        if comparison.clock == .processor, comparison.device != .cpu(threads: 1) {
+            throw usage("option", "--clock processor measures one thread; add --threads 1")
+        }
         let plot = try values.path("plot")
         if let plot { try AtomicFile.check(plot, ifExists: .overwrite) }
         var progress = Progress(isQuiet: values.isOn("quiet"))
@@ -58,6 +65,7 @@ enum CompareCommand: Command {
         [
             "backend": JSON(report.backend), "device": JSON(report.device), "threads": JSON(report.threads),
             "commit": JSON(commit), "attention": JSON(report.attention.rawValue),
+            "clock": JSON(report.clock.rawValue),
             "ceilings": [
                 "read_gb_s": JSON(report.ceilings.readGBs), "copy_gb_s": JSON(report.ceilings.copyGBs),
                 "tflop_s": JSON(report.ceilings.teraFLOPs),
@@ -106,7 +114,7 @@ enum CompareCommand: Command {
     private static func text(_ report: Comparison.Report) -> String {
         let ceilings = report.ceilings
         var text =
-            "\(report.backend), \(report.device), \(report.threads) threads, \(report.attention.rawValue) attention; measured here: reads "
+            "\(report.backend), \(report.device), \(report.threads) threads, \(report.clock.rawValue) time, \(report.attention.rawValue) attention; measured here: reads "
             + "\(decimals(ceilings.readGBs, 1)) GB/s, \(decimals(ceilings.teraFLOPs * 1000, 0)) GFLOP/s in float32"
             + (ceilings.tileTeraFLOPs.map { ", \(decimals($0 * 1000, 0)) on tiles in bf16" } ?? "") + "\n"
         for model in report.models {

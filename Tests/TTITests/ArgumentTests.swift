@@ -25,6 +25,7 @@ struct RefusedArguments: Sendable, CustomTestStringConvertible {
         .init("batch", 64, "usage.command", "not written yet"),
         .init("compare --preset sd16", 64, "usage.preset", "there is no preset"),
         .init("compare --attention both", 64, "usage.value", "none of flash, eager"),
+        .init("compare --clock processor", 64, "usage.option", "--threads 1"),
         .init("analyze --model gpt", 64, "usage.preset", "there is no preset"),
         .init("analyze --device 5,0", 64, "usage.value", "none of h200, a100, cpu"),
         .init("analyze --model muse --size 100", 64, "usage.size", "no multiple of 32"),

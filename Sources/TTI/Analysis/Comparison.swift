@@ -15,6 +15,8 @@ package struct Comparison: Sendable {
     package var device = ComputeDevice.automatic
     package var precision = Precision.automatic
     package var attention = AttentionForm.flash
+    /// Processor time is for one thread.
+    package var clock = WorkClock.wall
 
     package init() {}
 
@@ -41,6 +43,7 @@ package struct Comparison: Sendable {
         package let device: String
         package let threads: Int
         package let attention: AttentionForm
+        package let clock: WorkClock
         package let ceilings: MeasuredCeilings
         package let models: [Model]
 
@@ -82,14 +85,15 @@ package struct Comparison: Sendable {
             }
             return Report(
                 backend: yardstick.name, device: processorName(), threads: yardstick.pool.threadCount,
-                attention: attention, ceilings: before.best(try MeasuredCeilings(yardstick)), models: models)
+                attention: attention, clock: clock, ceilings: before.best(try MeasuredCeilings(yardstick)),
+                models: models)
         }
     }
 
     private func backend(_ weightType: DType, _ threads: Int?) throws -> TimingBackend {
         let backend = try CPUBackend.make(weightType: weightType, threads: threads)
         backend.attentionForm = attention
-        return TimingBackend(backend, splitsFused: true)
+        return TimingBackend(backend, splitsFused: true, clock: clock)
     }
 
     private func measure(checkpoint name: String, _ threads: Int?) throws -> Model {
@@ -153,9 +157,9 @@ package struct Comparison: Sendable {
             for (index, work) in works.enumerated() {
                 timing.reset()
                 let indices = passes(work)
-                let start = ContinuousClock.now
+                let start = clock.now
                 for pass in indices { try work.run(pass) }
-                let seconds = start.secondsSinceThen * Double(work.count) / Double(max(1, indices.count))
+                let seconds = (clock.now - start) * Double(work.count) / Double(max(1, indices.count))
                 if timing.isOn {
                     shares[index] = timing.secondsByClass
                 } else if round > 0 {
