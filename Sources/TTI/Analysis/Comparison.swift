@@ -73,6 +73,7 @@ package struct Comparison: Sendable {
             }
             let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
             let yardstick = try CPUBackend.make(weightType: .float32, threads: threads)
+            yardstick.measuresProcessorTime = clock == .processor
             let before = try MeasuredCeilings(yardstick)
             var models: [Model] = []
             for name in sources {

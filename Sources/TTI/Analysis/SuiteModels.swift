@@ -3,14 +3,14 @@ import TTICore
 import TTIFormats
 import TTIModels
 
-/// The models of "Generative AI Beyond LLMs" (Golden et al. 2024) as shapes. Sizes that a paper states are marked P with the
-/// paper, those that are recalled or deduced R; README and documentation repeat these lines.
+/// The models of "Generative AI Beyond LLMs" (Golden et al. 2024) as shapes. Sizes that a paper was read to state are
+/// marked P with the paper, those that are recalled or deduced R; the article Reproduction repeats these lines.
 enum SuiteModels {
     static let sources: [String: String] = [
         "llama2":
-            "LLaMA2-7B: 32 layers, width 4096, 32 heads, gated 11008, vocabulary 32000 (P: Touvron et al. 2023); a prompt and as many tokens written, 1024 each (ours)",
+            "LLaMA2-7B: 32 layers, width 4096, 32 heads, gated 11008, vocabulary 32000 (R: Touvron et al. 2023; 6,738,415,616 weights, as published); a prompt and as many tokens written, 1024 each (ours)",
         "imagen":
-            "T5-XXL and three UNets, 64, 256, 1024 pixels (P: Saharia et al. 2022); base 512·(1, 2, 3, 4), 3 blocks, attention at 32, 16, 8 (R: its appendix); "
+            "T5-XXL and three UNets, 64, 256, 1024 pixels (R: Saharia et al. 2022); base 512·(1, 2, 3, 4), 3 blocks, attention at 32, 16, 8 (R); "
             + "super-resolution 128·(1, 2, 4, 8) with 2, 4, 8, 8 blocks, attention innermost, of the second only to the text (R); 256, 128, 32 steps (R)",
         "stable-diffusion":
             "Stable Diffusion 1.5, the published configuration, run operation by operation; 512 pixels, 50 steps; CLIP-L and the decoder are in it",
@@ -21,10 +21,10 @@ enum SuiteModels {
         "production":
             "not described in the paper; Stable Diffusion XL stands for it, a large latent UNet at 1024 pixels, 50 steps",
         "make-a-video":
-            "pseudo-3D UNets: 16 frames of 64 pixels, interpolation to 76, 256, 768 pixels (P: Singer et al. 2022); shapes of DALL-E 2's decoder and upsamplers: "
+            "pseudo-3D UNets: 16 frames of 64 pixels, interpolation to 76, 256, 768 pixels (R: Singer et al. 2022); shapes of DALL-E 2's decoder and upsamplers: "
             + "512·(1, 2, 3, 4), attention at 32, 16, 8; 320·(1, 2, 3, 4) and 192·(1, 1, 2, 2, 4, 4) without attention; 250, 250, 27, 15 steps (R)",
         "phenaki":
-            "C-ViViT of 11 frames of 128 pixels: 6·16·16 tokens; 1.8 B parameters (P: Villegas et al. 2022); 24 layers of 2048, MLP 8192, 24 steps, decoder 4 + 4 layers of 512 (R)",
+            "C-ViViT of 11 frames of 128 pixels: 6·16·16 tokens; 1.8 B parameters (R: Villegas et al. 2022); 24 layers of 2048, MLP 8192, 24 steps, decoder 4 + 4 layers of 512 (R)",
     ]
 
     private static func model(_ name: String, _ parts: [(name: String, count: Int, shapes: OperatorShapes)])
