@@ -2,15 +2,16 @@
 
 #include <string.h>
 
-// Four streams, each of a quarter of the memory.
-static uint64_t read_all(const void *memory, size_t bytes) {
+static uint64_t read_all(const void *memory, size_t bytes, size_t streams) {
     uint64_t sums[4] = {0};
-    size_t quarter = bytes / 4;
-    for (size_t i = 0; i < quarter; i += 8) {
-        for (size_t stream = 0; stream < 4; stream++) {
-            uint64_t word;
-            memcpy(&word, (const char *)memory + stream * quarter + i, sizeof word);
-            sums[stream] ^= word;
+    size_t length = bytes / streams;
+    for (size_t i = 0; i < length; i += 32) {
+        for (size_t stream = 0; stream < streams; stream++) {
+            for (size_t part = 0; part < 4; part++) {
+                uint64_t word;
+                memcpy(&word, (const char *)memory + stream * length + i + 8 * part, sizeof word);
+                sums[part] ^= word;
+            }
         }
     }
     return sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
@@ -27,13 +28,13 @@ static double multiply_adds(size_t rounds, float *result) {
     return 2.0 * chains * (double)rounds;
 }
 
-uint64_t ctti_read_all(ctti_isa isa, const void *memory, size_t bytes) {
+uint64_t ctti_read_all(ctti_isa isa, const void *memory, size_t bytes, size_t streams) {
 #if defined(__x86_64__)
-    if (isa >= CTTI_AVX512) return ctti_read_all_avx512(memory, bytes);
-    if (isa == CTTI_AVX2) return ctti_read_all_avx2(memory, bytes);
+    if (isa >= CTTI_AVX512) return ctti_read_all_avx512(memory, bytes, streams);
+    if (isa == CTTI_AVX2) return ctti_read_all_avx2(memory, bytes, streams);
 #endif
     (void)isa;
-    return read_all(memory, bytes);
+    return read_all(memory, bytes, streams);
 }
 
 double ctti_multiply_adds(ctti_isa isa, size_t rounds, float *result) {

@@ -6,14 +6,17 @@
 
 #define TARGET __attribute__((target("avx2,fma")))
 
-TARGET uint64_t ctti_read_all_avx2(const void *memory, size_t bytes) {
+TARGET uint64_t ctti_read_all_avx2(const void *memory, size_t bytes, size_t streams) {
     __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
-    const char *place = memory;
-    for (size_t i = 0; i < bytes; i += 128, place += 128) {
-        _mm_prefetch(place + 2048, _MM_HINT_T0);
-        _mm_prefetch(place + 2112, _MM_HINT_T0);
-        for (int part = 0; part < 4; part++) {
-            sums[part] = _mm256_xor_si256(sums[part], _mm256_load_si256((const __m256i *)(place + 32 * part)));
+    size_t length = bytes / streams;
+    for (size_t i = 0; i < length; i += 128) {
+        const char *place = (const char *)memory + i;
+        for (size_t stream = 0; stream < streams; stream++, place += length) {
+            _mm_prefetch(place + 2048, _MM_HINT_T0);
+            _mm_prefetch(place + 2112, _MM_HINT_T0);
+            for (int part = 0; part < 4; part++) {
+                sums[part] = _mm256_xor_si256(sums[part], _mm256_load_si256((const __m256i *)(place + 32 * part)));
+            }
         }
     }
     __m256i sum = _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));

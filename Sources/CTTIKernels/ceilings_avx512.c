@@ -6,14 +6,18 @@
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
 
-// One stream with prefetches 2 KB ahead: measured against two, four and eight streams, it was never slower.
-TARGET uint64_t ctti_read_all_avx512(const void *memory, size_t bytes) {
+// Prefetches 2 KB ahead in each stream. One stream was never slower than more on Zen 5; on Sapphire Rapids a core reads 12 to 14
+// GB/s in one and 21 to 22 in four.
+TARGET uint64_t ctti_read_all_avx512(const void *memory, size_t bytes, size_t streams) {
     __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
-    const char *place = memory;
-    for (size_t i = 0; i < bytes; i += 256, place += 256) {
-        for (int part = 0; part < 4; part++) {
-            _mm_prefetch(place + 2048 + 64 * part, _MM_HINT_T0);
-            sums[part] = _mm512_xor_si512(sums[part], _mm512_load_si512(place + 64 * part));
+    size_t length = bytes / streams;
+    for (size_t i = 0; i < length; i += 256) {
+        const char *place = (const char *)memory + i;
+        for (size_t stream = 0; stream < streams; stream++, place += length) {
+            for (int part = 0; part < 4; part++) {
+                _mm_prefetch(place + 2048 + 64 * part, _MM_HINT_T0);
+                sums[part] = _mm512_xor_si512(sums[part], _mm512_load_si512(place + 64 * part));
+            }
         }
     }
     __m512i sum = _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3]));

@@ -3,8 +3,8 @@
 #include "CTTIKernels.h"
 
 #if defined(__x86_64__)
-uint64_t ctti_read_all_avx512(const void *memory, size_t bytes);
-uint64_t ctti_read_all_avx2(const void *memory, size_t bytes);
+uint64_t ctti_read_all_avx512(const void *memory, size_t bytes, size_t streams);
+uint64_t ctti_read_all_avx2(const void *memory, size_t bytes, size_t streams);
 double ctti_multiply_adds_avx512(size_t rounds, float *result);
 double ctti_multiply_adds_avx2(size_t rounds, float *result);
 #endif

@@ -6,8 +6,9 @@
 
 #include "instruction_set.h"
 
-// Reads `bytes` (a multiple of 1024, aligned to 64) as fast as one thread can; gives a sum, so that nothing is left out.
-uint64_t ctti_read_all(ctti_isa isa, const void *memory, size_t bytes);
+// Reads `bytes` (a multiple of 1024, aligned to 64) in one stream or in four beside each other, each of a part of the memory;
+// gives a sum, so that nothing is left out. Which is faster depends on the processor.
+uint64_t ctti_read_all(ctti_isa isa, const void *memory, size_t bytes, size_t streams);
 
 // Does `rounds` rounds of multiply-adds in registers; gives how many floating-point operations these were. `result` takes
 // their sum.
