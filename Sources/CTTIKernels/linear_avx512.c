@@ -93,10 +93,11 @@ INLINE void tile(
 }
 
 INLINE void strip(
-    int rows, bool wide, const ctti_product *product, const float *x, const void *panels, const float *bias,
+    int count, int rows, bool wide, const ctti_product *product, const float *x, const void *panels, const float *bias,
     const float *residual, float *y) {
-    __m512 sums[ctti_panels_at_once][2][2];
-    for (int panel = 0; panel < ctti_panels_at_once; panel++) {
+    __m512 sums[4][2][2];
+#pragma clang loop unroll(full)
+    for (int panel = 0; panel < count; panel++) {
         for (int v = 0; v < 2; v++) {
             __m512 start = bias ? _mm512_loadu_ps(bias + panel * ctti_panel_width + 16 * v) : _mm512_setzero_ps();
 #pragma clang loop unroll(full)
@@ -110,20 +111,21 @@ INLINE void strip(
     for (size_t segment = 0; segment < product->segments; segment++, place += (lines - whole) * 128) {
         const float *run = x + segment * product->segment_stride;
         for (size_t k = 0; k < whole; k++, run += wide ? 1 : 2, place += 128) {
-            for (int panel = 0; panel < ctti_panels_at_once; panel++) {
+#pragma clang loop unroll(full)
+            for (int panel = 0; panel < count; panel++) {
                 const char *source = place + (size_t)panel * panel_bytes;
                 _mm_prefetch(source + ahead, _MM_HINT_T0);
                 _mm_prefetch(source + ahead + 64, _MM_HINT_T0);
                 multiply_inputs(sums[panel], rows, 2, wide, stride, run, source, wide ? 1 : 2);
             }
         }
-        for (int panel = 0; !wide && depth % 2 == 1 && panel < ctti_panels_at_once; panel++) {
+        for (int panel = 0; !wide && depth % 2 == 1 && panel < count; panel++) {
             multiply_inputs(sums[panel], rows, 2, wide, stride, run, place + (size_t)panel * panel_bytes, 1);
         }
     }
 #pragma clang loop unroll(full)
     for (int row = 0; row < rows; row++) {
-        for (int part = 0; part < 2 * ctti_panels_at_once; part++) {
+        for (int part = 0; part < 2 * count; part++) {
             size_t offset = (size_t)row * product->output_stride + 16 * (size_t)part;
             __m512 sum = sums[part / 2][row][part % 2];
             if (residual) sum = _mm512_add_ps(sum, _mm512_loadu_ps(residual + offset));
@@ -147,21 +149,25 @@ INLINE void strip(
 #define TABLE(name)                                                                                             \
     {NULL, name##_1, name##_2, name##_3, name##_4, name##_5, name##_6, name##_7, name##_8, name##_9, name##_10, \
      name##_11, name##_12, name##_13, name##_14}
-#define STRIP(name, rows, wide)                                                                                    \
+#define STRIP(name, count, rows, wide)                                                                             \
     TARGET static void name(                                                                                       \
         const ctti_product *product, const float *x, const void *panels, const float *bias, const float *residual, \
         float *y) {                                                                                                \
-        strip(rows, wide, product, x, panels, bias, residual, y);                                                  \
+        strip(count, rows, wide, product, x, panels, bias, residual, y);                                           \
     }
 
 TILES(half_narrow, 1, false)
 TILES(half_wide, 2, false)
 TILES(float_narrow, 1, true)
 TILES(float_wide, 2, true)
-STRIP(half_strip_1, 1, false)
-STRIP(half_strip_2, 2, false)
-STRIP(float_strip_1, 1, true)
-STRIP(float_strip_2, 2, true)
+STRIP(half_two_1, 2, 1, false)
+STRIP(half_two_2, 2, 2, false)
+STRIP(float_two_1, 2, 1, true)
+STRIP(float_two_2, 2, 2, true)
+STRIP(half_four_1, 4, 1, false)
+STRIP(half_four_2, 4, 2, false)
+STRIP(float_four_1, 4, 1, true)
+STRIP(float_four_2, 4, 2, true)
 
 TARGET static void finish(
     float *y, const float *residual, size_t stride, size_t rows, size_t width, ctti_activation activation) {
@@ -179,7 +185,9 @@ TARGET static void finish(
 const ctti_linear_kernels ctti_linear_avx512 = {
     .most_rows = ctti_most_rows,
     .tiles = {{TABLE(half_narrow), TABLE(half_wide)}, {TABLE(float_narrow), TABLE(float_wide)}},
-    .strips = {{NULL, half_strip_1, half_strip_2}, {NULL, float_strip_1, float_strip_2}},
+    .strips =
+        {{{NULL, half_two_1, half_two_2}, {NULL, float_two_1, float_two_2}},
+         {{NULL, half_four_1, half_four_2}, {NULL, float_four_1, float_four_2}}},
     .finish = finish,
 };
 

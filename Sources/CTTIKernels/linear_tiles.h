@@ -9,16 +9,16 @@ typedef void (*ctti_tile)(
     const ctti_product *product, const float *x, const void *panel, const float *bias, const float *residual, float *y,
     size_t width);
 
-enum { ctti_panel_width = 32, ctti_most_rows = 14, ctti_panels_at_once = 2 };
+enum { ctti_panel_width = 32, ctti_most_rows = 14 };
 
-// The same for few rows and `ctti_panels_at_once` panels of 32: enough independent chains to keep up with a cache.
+// The same for few rows and several panels of 32 beside each other: more independent chains, and as many streams of weights.
 typedef void (*ctti_strip)(
     const ctti_product *product, const float *x, const void *panels, const float *bias, const float *residual, float *y);
 
 typedef struct {
     size_t most_rows;                                // the largest tile
     ctti_tile tiles[2][2][ctti_most_rows + 1];       // [float32?][panel of 32?][rows]
-    ctti_strip strips[2][3];                         // [float32?][rows]; NULL: none
+    ctti_strip strips[2][2][3];                      // [four panels, not two?][float32?][rows]; NULL: none
     void (*finish)(
         float *y, const float *residual, size_t stride, size_t rows, size_t width, ctti_activation activation);
 } ctti_linear_kernels;
