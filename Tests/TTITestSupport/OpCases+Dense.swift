@@ -45,6 +45,9 @@ extension OpCase {
         linear(1, 1, 4096, 24),
         linear(1, 12, 4096, 24),
         linear(1, 1, 24, 4097),
+        // More than a megabyte of weights, which some processors read in four streams; 35 panels are not a multiple of four.
+        linear(1, 1, 513, 1100, bias: true, .gelu, residual: true),
+        linear(2, 1, 513, 1100, bias: true, residual: true),
         // Decoding one token: parti-350m's products with guidance, then alone.
         linear(2, 1, 1024, 3072, purpose: .checkAndMeasure),
         linear(2, 1, 1024, 1024, residual: true, purpose: .checkAndMeasure),
