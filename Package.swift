@@ -6,8 +6,8 @@ import PackageDescription
 //             models                            devices
 // floor 4     tti-ar                            tti-bench
 // floor 3     TTI ............................. the only room that sees both, the only public one
-// floor 2     TTIGeneration                     TTICPU            TTIAccounting
-// floor 1     TTIModels   TTIText               CTTIKernels
+// floor 2     TTIGeneration                     TTICPU            TTICUDA          TTIAccounting
+// floor 1     TTIModels   TTIText               CTTIKernels       CTTICUDA
 //             TTIFormats                        COpenBLAS (the yardstick of tti-bench)    CPNG (used by TTIFormats)
 // floor 0     TTICore ......................... tensors, memory, random numbers, the Backend protocol
 
@@ -43,6 +43,7 @@ let package = Package(
     targets: [
         // Devices, in C.
         .target(name: "CTTIKernels"),
+        .target(name: "CTTICUDA", exclude: ["Kernels"]),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         .target(name: "CTTIVersion", cSettings: [.define("TTI_AR_COMMIT", to: "\"\(commit)\"")]),
@@ -53,8 +54,9 @@ let package = Package(
         room("TTIModels", ["TTICore", "TTIFormats"]),
         room("TTIGeneration", ["TTICore", "TTIFormats", "TTIText", "TTIModels"]),
         room("TTICPU", ["TTICore", "CTTIKernels"]),
+        room("TTICUDA", ["TTICore", "CTTICUDA"]),
         room("TTIAccounting", ["TTICore"]),
-        room("TTI", ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTIAccounting"]),
+        room("TTI", ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTICUDA", "TTIAccounting"]),
         .executableTarget(
             name: "tti-ar", dependencies: ["TTI", "TTIAccounting", "TTICore", "TTIFormats", "CTTIVersion"],
             swiftSettings: strict),

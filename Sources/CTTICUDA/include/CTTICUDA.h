@@ -1,0 +1,6 @@
+// CUDA without CUDA: entry points found at run time, and the sources of the kernels.
+#pragma once
+#include "Parameters.h"
+#include "driver.h"
+#include "sources.h"
+

@@ -1,0 +1,24 @@
+#include "sources.h"
+
+static const char device_cuh[] = {
+#embed "Kernels/device.cuh"
+    , 0};
+static const char parameters_h[] = {
+#embed "include/Parameters.h"
+    , 0};
+static const char elementwise_cu[] = {
+#embed "Kernels/elementwise.cu"
+    , 0};
+
+#define SOURCE(file, text) {file, text, sizeof text - 1}
+
+const ctti_source ctti_kernel_headers[] = {
+    SOURCE("device.cuh", device_cuh),
+    SOURCE("Parameters.h", parameters_h),
+};
+const size_t ctti_kernel_header_count = sizeof ctti_kernel_headers / sizeof ctti_kernel_headers[0];
+
+const ctti_source ctti_kernel_sources[] = {
+    SOURCE("elementwise.cu", elementwise_cu),
+};
+const size_t ctti_kernel_source_count = sizeof ctti_kernel_sources / sizeof ctti_kernel_sources[0];

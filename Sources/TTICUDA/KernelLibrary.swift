@@ -1,0 +1,63 @@
+internal import CTTICUDA
+internal import Glibc
+internal import TTICore
+
+/// A compiled kernel.
+@safe
+struct CUDAKernel {
+    let name: String
+    let function: ctti_handle
+}
+
+/// The kernels of one device and one type of activations, compiled by NVRTC or taken from the disk.
+@safe
+final class KernelLibrary {
+    private let device: CUDADevice
+    private var modules: [ctti_handle] = unsafe []
+    private var kernels: [String: CUDAKernel] = [:]
+    /// How many files were compiled now; the others came from the disk.
+    private(set) var compiledCount = 0
+
+    /// Compiles what is not in the cache, each file on a thread of its own.
+    /// - Throws: `.unavailable`: no NVRTC and not everything in the cache, or a file that does not compile.
+    init(_ device: CUDADevice, activations: DType) throws(DeviceError) {
+        self.device = device
+        let compiler = KernelCompiler(capability: device.capability, activations: activations)
+        let images = try compiler.images()
+        compiledCount = images.compiledCount
+        device.makeCurrent()
+        for (file, image) in images.files {
+            var module: ctti_handle?
+            let status = unsafe image.withUnsafeBytes {
+                unsafe device.driver.pointee.load_module(&module, $0.baseAddress)
+            }
+            guard status == 0, let module = unsafe module else {
+                throw device.error(status, "loading the kernels of \(file)")
+            }
+            unsafe modules.append(module)
+        }
+    }
+
+    deinit {
+        device.makeCurrent()
+        for unsafe module in unsafe modules { unsafe _ = device.driver.pointee.unload_module(module) }
+    }
+
+    /// A kernel by its name; traps when there is none.
+    func kernel(_ name: String, shared: Int = 0) -> CUDAKernel {
+        if let kernel = kernels[name] { return kernel }
+        device.makeCurrent()
+        for unsafe module in unsafe modules {
+            var function: ctti_handle?
+            if unsafe device.driver.pointee.function(&function, module, name) == 0, let function = unsafe function {
+                // Allows all the shared memory that a block may have: 227 KB on Hopper, 163 KB on sm_80, 99 KB on sm_86.
+                if shared > 48 << 10 { unsafe _ = device.driver.pointee.set_function_attribute(function, 8, Int32(shared)) }
+                let kernel = unsafe CUDAKernel(name: name, function: function)
+                // Those that need more than a standard amount of shared memory say so every time.
+                if shared <= 48 << 10 { kernels[name] = kernel }
+                return kernel
+            }
+        }
+        preconditionFailure("no kernel '\(name)'")
+    }
+}
