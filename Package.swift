@@ -56,7 +56,9 @@ let package = Package(
         room("TTICPU", ["TTICore", "CTTIKernels"]),
         room("TTICUDA", ["TTICore", "CTTICUDA"]),
         room("TTIAccounting", ["TTICore"]),
-        room("TTI", ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTICUDA", "TTIAccounting"]),
+        room(
+            "TTI",
+            ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTICUDA", "TTIAccounting"]),
         .executableTarget(
             name: "tti-ar", dependencies: ["TTI", "TTIAccounting", "TTICore", "TTIFormats", "CTTIVersion"],
             swiftSettings: strict),
@@ -70,6 +72,9 @@ let package = Package(
             dependencies: [
                 "TTICore", "TTIFormats", "TTICPU", "TTIAccounting", "TTITestSupport", "CTTIVersion", "COpenBLAS",
             ], swiftSettings: strict),
+        .executableTarget(
+            name: "tti-check",
+            dependencies: ["TTICore", "TTICPU", "TTICUDA", "TTITestSupport"], swiftSettings: strict),
         .executableTarget(
             name: "tti-fuzz", dependencies: ["TTICore", "TTIFormats", "TTIText"], swiftSettings: strict),
         tests("TTICoreTests", ["TTICore"]),

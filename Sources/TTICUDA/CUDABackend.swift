@@ -58,7 +58,8 @@ package final class CUDABackend: Backend {
     /// A tensor outside the arena.
     func allocateOwned(_ shape: Shape, _ dtype: DType) throws(DeviceError) -> Tensor {
         Tensor(
-            buffer: try memory.allocate(shape.elementCount * dtype.byteCount), byteOffset: 0, shape: shape, dtype: dtype)
+            buffer: try memory.allocate(shape.elementCount * dtype.byteCount), byteOffset: 0, shape: shape, dtype: dtype
+        )
     }
 
     /// Memory that one kernel of an operation leaves something in for the next; its contents are undefined.

@@ -62,7 +62,8 @@ package final class CUDADevice {
             unsafe driver.pointee.create_stream(&stream, 1) == 0, let stream = unsafe stream
         else {
             throw DeviceError(
-                .unavailable, "\(name) cannot be used (\(unsafe CUDADriver.name(of: status, driver))); use --backend cpu")
+                .unavailable,
+                "\(name) cannot be used (\(unsafe CUDADriver.name(of: status, driver))); use --backend cpu")
         }
         self.ordinal = ordinal
         self.handle = handle
@@ -112,7 +113,8 @@ package final class CUDADevice {
             )
         }
         return DeviceError(
-            .lost, "\(self.name) failed in \(what) (\(name)); run again with TTI_CUDA_SYNC=1 to see which operation it was")
+            .lost,
+            "\(self.name) failed in \(what) (\(name)); run again with TTI_CUDA_SYNC=1 to see which operation it was")
     }
 
     /// Waits for everything that was issued.
@@ -138,7 +140,8 @@ package final class CUDADevice {
         _ kernel: CUDAKernel, grid: (Int, Int, Int), threads: Int, shared: Int, _ parameters: Parameters
     ) {
         if fault != nil { return }
-        precondition(grid.0 > 0 && grid.1 > 0 && grid.2 > 0 && grid.1 < 65536 && grid.2 < 65536, "\(kernel.name) of \(grid)")
+        precondition(
+            grid.0 > 0 && grid.1 > 0 && grid.2 > 0 && grid.1 < 65536 && grid.2 < 65536, "\(kernel.name) of \(grid)")
         makeCurrent()
         // The next kernel may begin before this one ends: it waits for it itself (programmatic dependent launch).
         var attribute = ctti_launch_attribute()
@@ -188,7 +191,8 @@ package final class CUDADevice {
         body()
         isRecording = false
         var graph: ctti_handle?
-        guard check(unsafe driver.pointee.end_capture(stream, &graph), "the end of a recording"), let graph = unsafe graph
+        guard check(unsafe driver.pointee.end_capture(stream, &graph), "the end of a recording"),
+            let graph = unsafe graph
         else { return nil }
         defer { unsafe _ = driver.pointee.destroy_graph(graph) }
         var program: ctti_handle?

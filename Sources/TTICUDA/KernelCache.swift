@@ -13,7 +13,9 @@ struct KernelCache: Sendable {
     static var standard: KernelCache {
         func variable(_ name: String) -> String? { unsafe getenv(name).map { unsafe String(cString: $0) } }
         if let own = variable("TTI_CUDA_CACHE") { return KernelCache(folder: own.isEmpty ? nil : own) }
-        if let cache = variable("XDG_CACHE_HOME"), cache.hasPrefix("/") { return KernelCache(folder: cache + "/tti-ar") }
+        if let cache = variable("XDG_CACHE_HOME"), cache.hasPrefix("/") {
+            return KernelCache(folder: cache + "/tti-ar")
+        }
         if let home = variable("HOME"), home.hasPrefix("/") { return KernelCache(folder: home + "/.cache/tti-ar") }
         return KernelCache(folder: nil)
     }
@@ -43,7 +45,9 @@ struct KernelCache: Sendable {
     func keep(_ image: [UInt8], for key: String) {
         guard let folder, let path = path(for: key) else { return }
         KernelCache.makeFolders(folder)
-        func bytes(_ number: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * UInt64($0))) } }
+        func bytes(_ number: UInt64) -> [UInt8] {
+            (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * UInt64($0))) }
+        }
         let content =
             KernelCache.magic + bytes(KernelCache.hash(image, 0)) + bytes(UInt64(key.utf8.count))
             + bytes(UInt64(image.count)) + Array(key.utf8) + image

@@ -79,7 +79,9 @@ struct KernelCompiler {
                     &program, source.text, source.name, Int32(headers.count), texts, names)
             }
         }
-        guard created == 0 else { return .failure(DeviceError(.unavailable, "NVRTC refused \(source.name) (\(created))")) }
+        guard created == 0 else {
+            return .failure(DeviceError(.unavailable, "NVRTC refused \(source.name) (\(created))"))
+        }
         defer { unsafe _ = compiler.pointee.destroy(&program) }
         let options = self.options
         let status = unsafe CStrings(options).with {
@@ -90,7 +92,8 @@ struct KernelCompiler {
             unsafe _ = compiler.pointee.log_size(program, &count)
             var log = [CChar](repeating: 0, count: count + 1)
             unsafe _ = compiler.pointee.log(program, &log)
-            let words = String(decoding: log.prefix { $0 != 0 }.prefix(4000).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let words = String(
+                decoding: log.prefix { $0 != 0 }.prefix(4000).map { UInt8(bitPattern: $0) }, as: UTF8.self)
             return .failure(
                 DeviceError(
                     .unavailable,
@@ -100,7 +103,8 @@ struct KernelCompiler {
         let taken = unsafe image.withUnsafeMutableBytes {
             unsafe compiler.pointee.image(program, $0.baseAddress?.assumingMemoryBound(to: CChar.self))
         }
-        return taken == 0 ? .success(image) : .failure(DeviceError(.unavailable, "NVRTC gave no code for \(source.name)"))
+        return taken == 0
+            ? .success(image) : .failure(DeviceError(.unavailable, "NVRTC gave no code for \(source.name)"))
     }
 }
 

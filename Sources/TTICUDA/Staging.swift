@@ -22,7 +22,8 @@ final class Staging {
         var events: [ctti_handle] = unsafe []
         let status = unsafe device.driver.pointee.allocate_host(&host, 2 * Staging.halfBytes, 0)
         guard status == 0, let host = unsafe host else {
-            throw DeviceError(.outOfMemory, "out of memory: the system refused \(2 * Staging.halfBytes >> 20) MiB of pinned memory")
+            throw DeviceError(
+                .outOfMemory, "out of memory: the system refused \(2 * Staging.halfBytes >> 20) MiB of pinned memory")
         }
         for _ in 0..<2 {
             var event: ctti_handle?
@@ -39,7 +40,7 @@ final class Staging {
     deinit {
         device.makeCurrent()
         unsafe _ = device.driver.pointee.synchronize_stream(device.stream)
-        for unsafe event in unsafe done { unsafe _ = device.driver.pointee.destroy_event(event) }
+        for unsafeevent in unsafe done { unsafe _ = device.driver.pointee.destroy_event(event) }
         unsafe _ = device.driver.pointee.release_host(host)
     }
 

@@ -165,14 +165,14 @@ package protocol Backend: AnyObject {
     // MARK: Choice
 
     /// Classifier-free guidance: unconditional + g · (conditional - unconditional), g = guidance[position].
-    /// - Parameter logits: `[2 · images, …]`: all unconditional rows, then all conditional ones.
-    /// - Returns: `[images, …]`
+    /// - Parameter logits: `[2 · images, …]` float32 or activations: all unconditional rows, then all conditional ones.
+    /// - Returns: `[images, …]` in the type of the logits.
     func guide(_ logits: Tensor, _ state: SamplingState) -> Tensor
     /// One token for each image by Gumbel-max: argmax(logits / temperature + Gumbel noise) over what top-k, then top-p leave
     /// (in transformers' order and meaning), ties to the lower id. Noise is `RandomStream`'s: purpose token, position,
     /// index = token.
     /// - Parameters:
-    ///   - logits: `[images, vocabulary]` float32
+    ///   - logits: `[images, vocabulary]` float32 or activations
     ///   - codes: `[images, tokens]` int32; the token is also written at `position`.
     /// - Returns: `[images]` int32
     func sample(_ logits: Tensor, _ state: SamplingState, into codes: Tensor) -> Tensor
@@ -188,7 +188,7 @@ package protocol Backend: AnyObject {
     /// log(probability at temperature 1, before top-k and top-p) + grid.noise[step] · Gumbel noise (purpose confidence,
     /// index = place). With `grid.order`, places are revealed by rank instead.
     /// - Parameters:
-    ///   - logits: `[images or 1, count, vocabulary]` float32; one row of logits serves all images.
+    ///   - logits: `[images or 1, count, vocabulary]` float32 or activations; one row of logits serves all images.
     ///   - places: `[images, count]` int32 from `maskedPlaces`.
     ///   - grid: `tokens` and `predicted` are changed in place.
     func unmask(_ logits: Tensor, at places: Tensor, _ state: SamplingState, in grid: MaskedGrid)
@@ -229,6 +229,6 @@ package protocol Backend: AnyObject {
         _ qkv: Tensor, _ cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
     ) -> Tensor
     /// sample(guide(logits)) when there are two rows for each image, else sample(logits).
-    /// - Parameter logits: `[images or 2 · images, vocabulary]` float32
+    /// - Parameter logits: `[images or 2 · images, vocabulary]` float32 or activations
     func guideAndSample(_ logits: Tensor, _ state: SamplingState, into codes: Tensor) -> Tensor
 }

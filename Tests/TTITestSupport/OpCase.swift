@@ -82,7 +82,7 @@ package struct OpCase: Sendable, CustomStringConvertible {
         try backend.synchronize()
         let isTidy =
             try (changesOperands || words(backend, 0..<mark) == before)
-            && words(backend, needed..<needed + OpCase.guardBytes).allSatisfy { Float(bitPattern: $0).isNaN }
+            && words(backend, needed..<needed + OpCase.guardBytes).allSatisfy { $0 == OpCase.poison.bitPattern }
         return (try outputs.map { try OpOutput($0, on: backend) }, isTidy)
     }
 
@@ -94,12 +94,12 @@ package struct OpCase: Sendable, CustomStringConvertible {
 
     private static let guardBytes = 4096
 
-    /// A part of the arena, bit by bit, where elements have four bytes.
+    /// A part of the arena, bit by bit.
     private func words(_ backend: any Backend, _ bytes: Range<Int>) throws -> [UInt32] {
-        if backend.activationType != .float32 || bytes.isEmpty { return [] }
+        if bytes.isEmpty { return [] }
         let part = Tensor(
-            buffer: backend.arena.buffer, byteOffset: bytes.lowerBound, shape: [bytes.count / 4], dtype: .float32)
-        return try backend.read(part).map(\.bitPattern)
+            buffer: backend.arena.buffer, byteOffset: bytes.lowerBound, shape: [bytes.count / 4], dtype: .int32)
+        return try backend.readIntegers(part).map { UInt32(bitPattern: $0) }
     }
 
     /// FLOP and bytes of one call, for a backend that holds weights and cache as this one does.
@@ -121,13 +121,16 @@ package struct OpCase: Sendable, CustomStringConvertible {
         return accounting.arena.peak
     }
 
+    /// A NaN, as float32 and as two of bfloat16.
+    private static let poison = Float(bitPattern: 0x7fc0_7fc0)
+
     /// Fills the free part of the arena with NaN, so that an element that an operation forgets shows.
     private static func poison(_ backend: any Backend, byteCount: Int) {
         if byteCount < 4 { return }
         let mark = backend.arena.mark
         let count = byteCount / 4
         let target = backend.allocate([count], .float32)
-        backend.write(HostTensor([Float](repeating: .nan, count: count), [count]), to: target)
+        backend.write(HostTensor([Float](repeating: poison, count: count), [count]), to: target)
         backend.arena.rewind(to: mark)
     }
 }

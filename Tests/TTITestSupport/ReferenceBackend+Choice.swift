@@ -10,7 +10,11 @@ extension ReferenceBackend {
         let half = source.count / 2
         var shape = logits.shape
         shape[0] /= 2
-        return result((0..<half).map { source[$0] + scale * (source[half + $0] - source[$0]) }, shape)
+        let guided = (0..<half).map { source[$0] + scale * (source[half + $0] - source[$0]) }
+        if activationType != .bfloat16 { return result(guided, shape) }
+        let tensor = allocate(shape, logits.dtype)
+        tensor.store(guided)
+        return tensor
     }
 
     package func sample(_ logits: Tensor, _ state: SamplingState, into codes: Tensor) -> Tensor {

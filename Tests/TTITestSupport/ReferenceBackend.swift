@@ -21,7 +21,8 @@ package final class ReferenceBackend: Backend {
     /// - Parameters:
     ///   - weightType: what matrices, kernels and tables are rounded to; float64 keeps them as they come. With int8, rows that
     ///     are multiplied are rounded too.
-    ///   - activationType: float64 keeps a chain of operations exact, float32 rounds after each.
+    ///   - activationType: float64 keeps a chain of operations exact, float32 and bfloat16 round after each; constants stay
+    ///     exact.
     ///   - cacheType: what keys and values are rounded to.
     ///   - roundsProducts: only for weights in bfloat16 or int8.
     ///   - arenaBytes: how much memory there is before anyone reserves; pages that are never touched cost nothing.
@@ -30,7 +31,7 @@ package final class ReferenceBackend: Backend {
         roundsProducts: Bool = false, arenaBytes: Int = 1 << 30
     ) {
         precondition([.float64, .float32, .bfloat16, .int8].contains(weightType), "weights in \(weightType)")
-        precondition([.float64, .float32].contains(activationType), "activations in \(activationType)")
+        precondition([.float64, .float32, .bfloat16].contains(activationType), "activations in \(activationType)")
         precondition([.float64, .float32, .bfloat16].contains(cacheType), "a cache in \(cacheType)")
         self.weightType = weightType
         self.activationType = activationType
@@ -38,6 +39,8 @@ package final class ReferenceBackend: Backend {
         self.roundsProducts = roundsProducts && weightType.besideMatrices == .bfloat16
         arena = Arena(buffer: ReferenceBackend.pages(arenaBytes))
     }
+
+    private var constantType: DType { activationType == .bfloat16 ? .float64 : activationType }
 
     /// What is asked for counts binary32 activations; there is room for twice that.
     package func reserve(arenaBytes: Int) throws(DeviceError) {
@@ -84,7 +87,7 @@ package final class ReferenceBackend: Backend {
         let (channels, height, width) = (depthwise.shape[0], depthwise.shape[2], depthwise.shape[3])
         precondition(depthwise.shape[1] == 1, "a depthwise kernel of \(depthwise.shape)")
         let source = depthwise.doubles()
-        let tensor = owned([height, width, channels], activationType)
+        let tensor = owned([height, width, channels], constantType)
         var turned = source
         for channel in 0..<channels {
             for tap in 0..<height * width { turned[tap * channels + channel] = source[channel * height * width + tap] }
@@ -100,7 +103,7 @@ package final class ReferenceBackend: Backend {
     }
 
     package func prepare(constant: HostTensor) throws(DeviceError) -> Tensor {
-        let tensor = owned(constant.shape, constant.dtype.isFloatingPoint ? activationType : .int32)
+        let tensor = owned(constant.shape, constant.dtype.isFloatingPoint ? constantType : .int32)
         write(constant, to: tensor)
         return tensor
     }

@@ -4,7 +4,7 @@ internal import TTICore
 ///
 /// Weights and caches in bfloat16 have the limits of float32: the reference rounds them in the same way, they are exact in
 /// binary32, and sums are binary32 in both.
-package struct Tolerance: Sendable {
+package struct Tolerance: Sendable, Equatable {
     /// Σ (result - reference)² / Σ reference².
     package let meanSquare: Double
     /// max |result - reference| / max |reference|.
@@ -51,6 +51,23 @@ package struct Tolerance: Sendable {
     package static let pipeline = Tolerance(meanSquare: 1e-8, maximum: 5e-4)
     /// The same with weights in bfloat16.
     package static let pipelineInBFloat16 = Tolerance(meanSquare: 4e-4, maximum: 1e-1)
+
+    /// Results in bfloat16 where the reference rounds its own: the few (less than 1 in 100) that lie nearest to the middle of
+    /// two are rounded to different sides, up to 2⁻⁷ apart.
+    static let roundedResult = Tolerance(meanSquare: 3e-7, maximum: 8e-3)
+    /// The same with another rounding in between (of softmax's weights, or of a first result), which the reference makes
+    /// elsewhere or not at all.
+    static let twiceRoundedResult = Tolerance(meanSquare: 1e-5, maximum: 1.6e-2)
+
+    /// What holds for an operation on a device whose activations are bfloat16.
+    package static func ofBFloat16Activations(_ operation: String) -> Tolerance {
+        switch operation {
+        case "attention", "decodeAttention", "qkvDecodeAttention", "normLinear", "normModulate", "gatedFeedForward",
+            "groupNormConvolve":
+            twiceRoundedResult
+        default: of(operation) == .exact ? .exact : roundedResult
+        }
+    }
 
     /// What holds for an operation of `Backend`; traps for a name that it does not know.
     /// - Parameter roundsProducts: as in `ReferenceBackend`.

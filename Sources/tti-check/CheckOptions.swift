@@ -1,0 +1,66 @@
+internal import TTICore
+
+/// What is asked for on the command line.
+struct CheckOptions {
+    /// What is held against what.
+    enum Check: String, CaseIterable {
+        /// Results against the reference's, operands and memory around untouched.
+        case reference
+        /// Entries of a batch against each entry alone, bit for bit.
+        case batch
+        /// Overrides against the defaults that they replace.
+        case fused
+        /// A replay against the first time, bit for bit.
+        case replay
+    }
+
+    struct Failure: Error {
+        let text: String
+    }
+
+    var backend = "cuda"
+    var types: [DType] = [.float32, .bfloat16, .int8]
+    var checks = Check.allCases
+    /// Parts of names of cases; empty for all.
+    var filters: [String] = []
+    var isHelp = false
+
+    static let help = """
+        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay]... [--filter TEXT]...
+
+        Holds every operation of a backend against the Double-precision reference: results, batches, fused operations,
+        replays. Exit 1 when something is not as it should be.
+        """
+
+    init(_ arguments: [String]) throws(Failure) {
+        var rest = arguments[...]
+        var (types, checks): ([DType], [Check]) = ([], [])
+        func value(_ option: String) throws(Failure) -> String {
+            guard let value = rest.popFirst() else { throw Failure(text: "\(option) needs a value") }
+            return value
+        }
+        while let argument = rest.popFirst() {
+            switch argument {
+            case "--backend": backend = try value(argument)
+            case "--dtype":
+                let name = try value(argument)
+                guard let type = ["f32": DType.float32, "bf16": .bfloat16, "int8": .int8][name] else {
+                    throw Failure(text: "--dtype '\(name)' is not one of f32, bf16, int8")
+                }
+                types.append(type)
+            case "--check":
+                let name = try value(argument)
+                guard let check = Check(rawValue: name) else { throw Failure(text: "--check '\(name)' is not known") }
+                checks.append(check)
+            case "--filter": filters.append(try value(argument))
+            case "--help": isHelp = true
+            default: throw Failure(text: "'\(argument)' is not known")
+            }
+        }
+        guard ["cpu", "cuda"].contains(backend) else {
+            throw Failure(text: "--backend '\(backend)' is not cpu or cuda")
+        }
+        if !types.isEmpty { self.types = types }
+        if !checks.isEmpty { self.checks = checks }
+    }
+}

@@ -1,0 +1,125 @@
+internal import TTICPU
+internal import TTICUDA
+internal import TTICore
+internal import TTITestSupport
+
+/// Holds the operations of a backend against the reference and against themselves.
+struct OperationChecks {
+    let options: CheckOptions
+
+    init(_ options: CheckOptions) { self.options = options }
+
+    /// - Returns: whether everything is as it should be.
+    func run() throws -> Bool {
+        var failures = 0
+        for type in options.types {
+            let backend = try make(type)
+            let cases = OpCase.checked.filter { opCase in
+                options.filters.isEmpty || options.filters.contains { opCase.description.contains($0) }
+            }
+            for check in options.checks {
+                var count = 0
+                var failed = 0
+                for opCase in cases where applies(check, opCase) {
+                    count += 1
+                    guard let fault = try fault(opCase, check, on: backend, type) else { continue }
+                    failed += 1
+                    print("FAILED \(options.backend) \(type) \(check.rawValue): \(opCase): \(fault)")
+                }
+                print("\(options.backend) \(type) \(check.rawValue): \(count - failed) of \(count) cases passed")
+                failures += failed
+            }
+        }
+        return failures == 0
+    }
+
+    private func make(_ type: DType) throws -> any Backend {
+        options.backend == "cpu" ? CPUBackend(weightType: type, threads: 2) : try CUDABackend(weightType: type)
+    }
+
+    private static let fused: Set = [
+        "normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve", "qkvDecodeAttention", "guideAndSample",
+    ]
+
+    private func applies(_ check: CheckOptions.Check, _ opCase: OpCase) -> Bool {
+        switch check {
+        case .reference: true
+        case .batch: opCase.isBatchable
+        case .fused: OperationChecks.fused.contains(opCase.operation)
+        // Operations that change an operand in place are not repeatable.
+        case .replay: !["increment", "unmask", "combine"].contains(opCase.operation)
+        }
+    }
+
+    /// What is wrong; nil when nothing is.
+    private func fault(
+        _ opCase: OpCase, _ check: CheckOptions.Check, on backend: any Backend, _ type: DType
+    ) throws -> String? {
+        switch check {
+        case .reference:
+            let (outputs, isTidy) = try opCase.runGuarded(on: backend)
+            if !isTidy { return "it writes where it should not" }
+            return differences(opCase, outputs, try opCase.run(on: reference(backend)), backend)
+        case .batch:
+            let together = try opCase.run(on: backend, entries: [0, 1, 2])
+            let alone = try (0..<3).map { try opCase.run(on: backend, entries: [$0]) }
+            for (number, output) in together.enumerated() {
+                // Bits, so that NaN in a place that nobody writes equals itself.
+                let joined = alone.flatMap { $0[number].values.map(\.bitPattern) }
+                if output.values.map(\.bitPattern) != joined { return "output \(number) depends on the batch" }
+            }
+            return nil
+        case .fused:
+            let primitives = PrimitivesOnlyBackend(try make(type))
+            return differences(opCase, try opCase.run(on: backend), try opCase.run(on: primitives), backend)
+        case .replay: return try replayFault(opCase, backend)
+        }
+    }
+
+    /// The reference that does as the backend should.
+    private func reference(_ backend: any Backend) -> ReferenceBackend {
+        ReferenceBackend(
+            weightType: backend.weightType,
+            activationType: backend.activationType == .bfloat16 ? .bfloat16 : .float64, cacheType: backend.cacheType)
+    }
+
+    private func differences(
+        _ opCase: OpCase, _ outputs: [OpOutput], _ expected: [OpOutput], _ backend: any Backend
+    ) -> String? {
+        if outputs.count != expected.count || outputs.isEmpty { return "\(outputs.count) outputs" }
+        let tolerance: Tolerance =
+            backend.activationType == .bfloat16
+            ? .ofBFloat16Activations(opCase.operation)
+            : .of(opCase.operation, roundsProducts: backend.weightType == .int8)
+        for (output, reference) in zip(outputs, expected) {
+            let difference = Difference(output, from: reference)
+            if !difference.isWithin(tolerance) { return "\(difference)" }
+        }
+        return nil
+    }
+
+    private final class Results {
+        var tensors: [Tensor] = []
+    }
+
+    private func replayFault(_ opCase: OpCase, _ backend: any Backend) throws -> String? {
+        let direct = try opCase.run(on: backend)
+        backend.arena.rewind(to: 0)
+        let operation = try opCase.prepare(on: backend)
+        let mark = backend.arena.mark
+        let results = Results()
+        let program = backend.record {
+            backend.arena.rewind(to: mark)
+            results.tensors = operation()
+        }
+        for tensor in results.tensors where tensor.dtype == .float32 && tensor.byteOffset >= mark {
+            backend.write(HostTensor([Float](repeating: .nan, count: tensor.elementCount), tensor.shape), to: tensor)
+        }
+        program.replay()
+        for (tensor, output) in zip(results.tensors, direct) {
+            let values = try backend.read(tensor).map { Double($0).bitPattern }
+            if values != output.values.map(\.bitPattern) { return "a replay gives something else" }
+        }
+        return nil
+    }
+}
