@@ -40,16 +40,16 @@ final class KernelLibrary {
 
     deinit {
         device.makeCurrent()
-        for unsafemodule in unsafe modules { unsafe _ = device.driver.pointee.unload_module(module) }
+        for index in unsafe modules.indices { unsafe _ = device.driver.pointee.unload_module(modules[index]) }
     }
 
     /// A kernel by its name; traps when there is none.
     func kernel(_ name: String, shared: Int = 0) -> CUDAKernel {
         if let kernel = kernels[name] { return kernel }
         device.makeCurrent()
-        for unsafemodule in unsafe modules {
+        for index in unsafe modules.indices {
             var function: ctti_handle?
-            if unsafe device.driver.pointee.function(&function, module, name) == 0, let function = unsafe function {
+            if unsafe device.driver.pointee.function(&function, modules[index], name) == 0, let function = unsafe function {
                 // Allows all the shared memory that a block may have: 227 KB on Hopper, 163 KB on sm_80, 99 KB on sm_86.
                 if shared > 48 << 10 {
                     unsafe _ = device.driver.pointee.set_function_attribute(function, 8, Int32(shared))

@@ -40,7 +40,7 @@ final class Staging {
     deinit {
         device.makeCurrent()
         unsafe _ = device.driver.pointee.synchronize_stream(device.stream)
-        for unsafeevent in unsafe done { unsafe _ = device.driver.pointee.destroy_event(event) }
+        for index in unsafe done.indices { unsafe _ = device.driver.pointee.destroy_event(done[index]) }
         unsafe _ = device.driver.pointee.release_host(host)
     }
 
