@@ -6,8 +6,18 @@ static const char device_cuh[] = {
 static const char parameters_h[] = {
 #embed "include/Parameters.h"
     , 0};
+static const char decode_linear_cu[] = {
+#embed "Kernels/decode_linear.cu"
+    , 0};
 static const char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
+    , 0};
+
+static const char norm_cu[] = {
+#embed "Kernels/norm.cu"
+    , 0};
+static const char weights_cu[] = {
+#embed "Kernels/weights.cu"
     , 0};
 
 #define SOURCE(file, text) {file, text, sizeof text - 1}
@@ -19,6 +29,9 @@ const ctti_source ctti_kernel_headers[] = {
 const size_t ctti_kernel_header_count = sizeof ctti_kernel_headers / sizeof ctti_kernel_headers[0];
 
 const ctti_source ctti_kernel_sources[] = {
+    SOURCE("decode_linear.cu", decode_linear_cu),
     SOURCE("elementwise.cu", elementwise_cu),
+    SOURCE("norm.cu", norm_cu),
+    SOURCE("weights.cu", weights_cu),
 };
 const size_t ctti_kernel_source_count = sizeof ctti_kernel_sources / sizeof ctti_kernel_sources[0];

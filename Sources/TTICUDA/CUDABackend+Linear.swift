@@ -1,11 +1,154 @@
 internal import CTTICUDA
 package import TTICore
 
+/// A matrix `[outputs, inputs]` as it came, row after row; rows begin at multiples of 128 bytes and end in zeros.
+final class DeviceMatrix {
+    let outputs: Int
+    let inputs: Int
+    /// Elements from one row to the next.
+    let stride: Int
+    /// `[outputs, stride]` float32, bfloat16 or int8.
+    let elements: Tensor
+    /// `[outputs]` float32: what a unit of int8 stands for.
+    let scales: Tensor?
+
+    init(outputs: Int, inputs: Int, stride: Int, elements: Tensor, scales: Tensor?) {
+        self.outputs = outputs
+        self.inputs = inputs
+        self.stride = stride
+        self.elements = elements
+        self.scales = scales
+    }
+}
+
+/// A norm that is done where its result is read.
+struct ProductNorm {
+    let parameters: NormParameters
+
+    var kind: Int32 {
+        switch parameters.kind {
+        case .layer: Int32(TTI_LAYER_NORM.rawValue)
+        case .rms: Int32(TTI_RMS_NORM.rawValue)
+        }
+    }
+}
+
 extension CUDABackend {
     package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix {
-        preconditionFailure("not there yet")
+        precondition(matrix.shape.rank == 2, "a matrix \(matrix.shape)")
+        let (outputs, inputs) = (matrix.shape[0], matrix.shape[1])
+        let unit = 128 / weightType.byteCount
+        let stride = (inputs + unit - 1) / unit * unit
+        let elements = try allocateOwned([outputs, stride], weightType)
+        var scales: Tensor?
+        if weightType == .int8 {
+            let own = try allocateOwned([outputs], .float32)
+            quantise(matrix, to: elements, own, stride: stride)
+            scales = own
+        } else {
+            write(matrix, to: elements, rows: outputs, stride: stride)
+        }
+        return PreparedMatrix(
+            outputs: outputs, inputs: inputs, byteCount: matrix.elementCount * weightType.byteCount,
+            form: DeviceMatrix(outputs: outputs, inputs: inputs, stride: stride, elements: elements, scales: scales))
     }
+
+    private func quantise(_ matrix: HostTensor, to elements: Tensor, _ scales: Tensor, stride: Int) {
+        guard let bytes = unsafe matrix.bytes, matrix.elementCount > 0 else { return }
+        guard let from = CUDABackend.convertible[matrix.dtype] else {
+            return quantise(HostTensor(matrix.floats(), matrix.shape), to: elements, scales, stride: stride)
+        }
+        let width = matrix.shape[1]
+        unsafe staging.send(bytes, rowBytes: width * matrix.dtype.byteCount) { address, rows in
+            launch(
+                "quantise_weights", grid: (rows.count, 1, 1), threads: 256,
+                tti_quantise_weights(
+                    y: elements.device + UInt64(rows.lowerBound * stride),
+                    scales: scales.device + UInt64(4 * rows.lowerBound), x: address.device, rows: Int64(rows.count),
+                    width: Int64(width), stride: Int64(stride), from: from))
+        }
+    }
+
     package func linear(
         _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation, adding residual: Tensor?
-    ) -> Tensor { preconditionFailure("not there yet") }
+    ) -> Tensor {
+        product(x, weight, norm: nil, bias: bias, activation, adding: residual)
+    }
+
+    package func normLinear(
+        _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
+    ) -> Tensor {
+        // With many tokens every block would do the norm of its rows again.
+        isDecoding(x)
+            ? product(x, weight, norm: ProductNorm(parameters: norm), bias: bias, activation, adding: nil)
+            : product(self.norm(x, norm), weight, norm: nil, bias: bias, activation, adding: nil)
+    }
+
+    /// Whether each entry of the batch has one token: matrix-vector work.
+    private func isDecoding(_ x: Tensor) -> Bool { x.shape.rank < 3 || x.rowCount == x.shape[0] }
+
+    private func product(
+        _ x: Tensor, _ weight: PreparedMatrix, norm: ProductNorm?, bias: Tensor?, _ activation: Activation,
+        adding residual: Tensor?
+    ) -> Tensor {
+        precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
+        checkActivations(x)
+        let y = allocate(x.shape.replacingLast(weight.outputs), activationType)
+        if let bias { precondition(bias.elementCount == weight.outputs, "bias \(bias.shape) to \(y.shape)") }
+        if let residual {
+            precondition(residual.shape == y.shape, "residual \(residual.shape) to \(y.shape)")
+            checkActivations(residual)
+        }
+        let matrix = unsafe unsafeDowncast(weight.form, to: DeviceMatrix.self)
+        if y.elementCount == 0 { return y }
+        if isDecoding(x) {
+            decode(x, matrix, norm: norm, bias: bias, activation, adding: residual, into: y)
+        } else {
+            tiles(x, matrix, bias: bias, activation, adding: residual, into: y)
+        }
+        return y
+    }
+
+    /// The most that a block asks of the shared memory for rows, so that two blocks fit a multiprocessor.
+    private static let sharedBytes = 96 << 10
+
+    /// One pass over the weights for up to 16 rows.
+    private func decode(
+        _ x: Tensor, _ matrix: DeviceMatrix, norm: ProductNorm?, bias: Tensor?, _ activation: Activation,
+        adding residual: Tensor?, into y: Tensor
+    ) {
+        let isFloat = activationType == .float32
+        let unit = isFloat ? 128 : matrix.elements.dtype == .int8 ? 64 : 32
+        let padded = (matrix.inputs + unit - 1) / unit * unit
+        let rowBytes = isFloat ? padded * 4 : padded * 2 + 64
+        let normBytes = norm == nil ? 0 : padded * 8
+        let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / rowBytes)
+        let group = min(x.rowCount, isFloat ? 8 : 16, fitting)
+        // As many outputs a block that all blocks are under way at once, two on a multiprocessor.
+        let eights = (matrix.outputs + 7) / 8
+        let tiles = isFloat ? 1 : [1, 2, 4].first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount } ?? 8
+        let shared = max(group * rowBytes + normBytes, 8 * group * tiles * 8 * 4)
+        let kernel =
+            isFloat
+            ? "decode_linear_float_\(group <= 2 ? 2 : 8)"
+            : "decode_linear_\(matrix.elements.dtype == .int8 ? "int8" : "bfloat16")_\(tiles)"
+        let parameters = tti_decode_linear(
+            y: y.device, x: x.device, bias: bias.device, residual: residual.device, weight: matrix.elements.device,
+            scales: matrix.scales.device, norm_weight: (norm?.parameters.weight).device,
+            norm_bias: (norm?.parameters.bias).device, rows: Int32(x.rowCount), group: Int32(group),
+            inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
+            activation: Int32(activation.rawValue), norm: norm?.kind ?? Int32(TTI_NO_NORM.rawValue),
+            epsilon: norm?.parameters.epsilon ?? 0)
+        launch(
+            kernel, grid: ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1), threads: 256,
+            shared: shared, parameters)
+    }
+
+    /// Many rows: tiles of rows and outputs.
+    private func tiles(
+        _ x: Tensor, _ matrix: DeviceMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
+        into y: Tensor
+    ) {
+        preconditionFailure("not there yet")
+    }
 }

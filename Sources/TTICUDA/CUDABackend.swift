@@ -137,7 +137,7 @@ package final class CUDABackend: Backend {
         }
     }
 
-    private static let convertible: [DType: Int32] = [
+    static let convertible: [DType: Int32] = [
         .float32: Int32(TTI_FLOAT32.rawValue), .float16: Int32(TTI_FLOAT16.rawValue),
         .bfloat16: Int32(TTI_BFLOAT16.rawValue),
     ]

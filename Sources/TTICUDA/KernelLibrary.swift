@@ -49,7 +49,9 @@ final class KernelLibrary {
         device.makeCurrent()
         for index in unsafe modules.indices {
             var function: ctti_handle?
-            if unsafe device.driver.pointee.function(&function, modules[index], name) == 0, let function = unsafe function {
+            if unsafe device.driver.pointee.function(&function, modules[index], name) == 0,
+                let function = unsafe function
+            {
                 // Allows all the shared memory that a block may have: 227 KB on Hopper, 163 KB on sm_80, 99 KB on sm_86.
                 if shared > 48 << 10 {
                     unsafe _ = device.driver.pointee.set_function_attribute(function, 8, Int32(shared))

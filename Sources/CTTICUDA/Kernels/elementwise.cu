@@ -191,29 +191,3 @@ KERNEL(copy, tti_copy, THREADS) {
         for (int64_t j = i; j < p.bytes && j < i + 16; j++) *pointer<uint8_t>(p.y + j) = *pointer<const uint8_t>(p.x + j);
     }
 }
-
-INLINE float half_to_float(uint16_t half) {
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 0x1f, mantissa = half & 0x3ff;
-    if (exponent == 0x1f) return as_float(sign | 0x7f800000u | mantissa << 13);
-    if (exponent == 0) return (sign ? -1.0f : 1.0f) * (float)mantissa * 5.9604645e-8f;
-    return as_float(sign | (exponent + 112) << 23 | mantissa << 13);
-}
-
-// Weights as they come from a file.
-KERNEL(convert, tti_convert, THREADS) {
-    int64_t i = thread_index() * LANES;
-    for (int64_t j = i; j < p.rows * p.y_stride && j < i + LANES; j++) {
-        int64_t row = j / p.y_stride, column = j % p.y_stride, source = row * p.width + column;
-        float v = 0;
-        if (column < p.width) {
-            v = p.from == TTI_FLOAT32    ? pointer<const float>(p.x)[source]
-                : p.from == TTI_BFLOAT16 ? to_float(pointer<const bfloat16>(p.x)[source])
-                                         : half_to_float(pointer<const uint16_t>(p.x)[source]);
-        }
-        if (p.to == TTI_FLOAT32) {
-            pointer<float>(p.y)[j] = v;
-        } else {
-            pointer<bfloat16>(p.y)[j] = to_bfloat16(v);
-        }
-    }
-}

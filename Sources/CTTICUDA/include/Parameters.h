@@ -69,6 +69,27 @@ typedef struct tti_copy {
     int64_t bytes;
 } tti_copy;
 
+// MARK: decode_linear.cu
+
+enum tti_norm { TTI_NO_NORM, TTI_LAYER_NORM, TTI_RMS_NORM };
+
+// y [rows, outputs] = activation(norm(x) · weightᵀ + bias) + residual for few rows.
+typedef struct tti_decode_linear {
+    device_address y, x, bias, residual;
+    // [outputs, stride] float, bfloat16 or int8; what lies beyond `inputs` is zero.
+    device_address weight;
+    // [outputs] float, for int8.
+    device_address scales;
+    // [inputs] float, or 0.
+    device_address norm_weight, norm_bias;
+    // `group` rows at most share a pass over the weights.
+    int32_t rows, group, inputs, stride, outputs;
+    int32_t activation, norm;
+    float epsilon;
+} tti_decode_linear;
+
+// MARK: weights.cu
+
 // y [rows, y_stride] = x [rows, width] in another type, rows filled up with zeros.
 typedef struct tti_convert {
     device_address y, x;
@@ -78,3 +99,23 @@ typedef struct tti_convert {
 } tti_convert;
 
 enum tti_type { TTI_FLOAT32, TTI_FLOAT16, TTI_BFLOAT16 };
+
+// y [rows, stride] int8 and scales [rows] of x [rows, width].
+typedef struct tti_quantise_weights {
+    device_address y, scales, x;
+    int64_t rows, width, stride;
+    // tti_type
+    int32_t from;
+} tti_quantise_weights;
+
+// MARK: norm.cu
+
+// y [rows, width] = norm(x) · weight + bias, then · (1 + scale) + shift where there is a modulation: `rows_of_entry` rows
+// share a row [2 · width] of it.
+typedef struct tti_row_norm {
+    device_address y, x, weight, bias, modulation;
+    int64_t rows, rows_of_entry;
+    // tti_norm
+    int32_t width, norm;
+    float epsilon;
+} tti_row_norm;

@@ -1,0 +1,365 @@
+// Products of few rows: the matrix-vector work of decoding, bound by the bytes of the weights, which are read once for all
+// rows of a block's group (at most 16; 8 in float).
+//
+// A block of 8 warps makes `tiles` · 8 outputs; the warps share the inputs between them, 32 at a time (64 of int8, 128 of
+// float), and their sums are added in the order of the warps. Weights lie as they are, output after output: the four lanes
+// of a row read 64 bytes next to each other, and what belongs to them of x is found in shared memory. They are multiplied
+// by mma with x as the tall operand: 16 rows at the price of two.
+//
+// Sixteen loads of 16 bytes a thread (64 KB a block) are under way before the kernel waits for its inputs: they overlap the
+// end of the kernel before (programmatic dependent launch). The norm of x is done here, by every block for itself: a row of
+// x is a few KB in the second-level cache, a kernel of its own would cost a microsecond or two.
+//
+// A row's sums depend on nothing but the row and the matrix.
+#include "device.cuh"
+
+#define THREADS 256
+#define WARPS (THREADS / WARP)
+// Loads of 16 bytes that a thread has under way.
+#define IN_FLIGHT 16
+
+// MARK: x in shared memory
+
+// The rows of x as they are, `stride` bytes apart; zeros from the inputs to `padded`.
+INLINE void stage_rows(const tti_decode_linear &p, int first, int rows, int padded, char *shared, int stride) {
+    const element *x = pointer<const element>(p.x) + (int64_t)first * p.inputs;
+    int vectors = padded / LANES;
+    bool is_whole = (p.x | (p.inputs * sizeof(element))) % 16 == 0;
+    for (int i = threadIdx.x; i < rows * vectors; i += THREADS) {
+        int row = i / vectors, column = i % vectors * LANES;
+        element *target = (element *)(shared + row * stride) + column;
+        const element *source = x + (int64_t)row * p.inputs + column;
+        if (is_whole) {
+            copy_async(target, column < p.inputs ? source : x, column < p.inputs);
+        } else {
+            for (int j = 0; j < LANES; j++) assign(target[j], column + j < p.inputs ? to_float(source[j]) : 0.0f);
+        }
+    }
+    copy_commit();
+}
+
+// Mean and 1 / deviation of a row, by one warp.
+INLINE void row_statistics(const tti_decode_linear &p, const element *x, float &mean, float &inverse) {
+    int lane = threadIdx.x % WARP;
+    float sum = 0;
+    mean = 0;
+    if (p.norm == TTI_LAYER_NORM) {
+        for (int i = lane * LANES; i < p.inputs; i += WARP * LANES) {
+            floats<LANES> v = load<LANES>(x + i);
+            for (int j = 0; j < LANES; j++) sum += v[j];
+        }
+        mean = warp_sum(sum) / p.inputs;
+    }
+    float squares = 0;
+    for (int i = lane * LANES; i < p.inputs; i += WARP * LANES) {
+        floats<LANES> v = load<LANES>(x + i);
+        for (int j = 0; j < LANES; j++) {
+            float d = i + j < p.inputs ? v[j] - mean : 0.0f;
+            squares += d * d;
+        }
+    }
+    inverse = rsqrtf(warp_sum(squares) / p.inputs + p.epsilon);
+}
+
+// Rows as they are multiplied: normalised when that is asked for, rounded to elements. All threads.
+// `norm` holds weights, then biases, `padded` of each.
+INLINE void normalise_rows(
+    const tti_decode_linear &p, int rows, int padded, char *shared, int stride, const float *norm
+) {
+    __shared__ float statistics[2][WARPS * 2];
+    for (int row = threadIdx.x / WARP; row < rows; row += WARPS) {
+        float mean, inverse;
+        row_statistics(p, (const element *)(shared + row * stride), mean, inverse);
+        if (threadIdx.x % WARP == 0) {
+            statistics[0][row] = mean;
+            statistics[1][row] = inverse;
+        }
+    }
+    __syncthreads();
+    int vectors = padded / LANES;
+    for (int i = threadIdx.x; i < rows * vectors; i += THREADS) {
+        int row = i / vectors, column = i % vectors * LANES;
+        element *x = (element *)(shared + row * stride) + column;
+        floats<LANES> v = load<LANES>(x);
+        for (int j = 0; j < LANES; j++) {
+            v[j] = (v[j] - statistics[0][row]) * statistics[1][row] * norm[column + j] + norm[padded + column + j];
+        }
+        // Past the end weight and bias are zero.
+        store(x, v);
+    }
+    __syncthreads();
+}
+
+// Weights and biases of the norm, which no kernel writes: before waiting.
+INLINE void stage_norm(const tti_decode_linear &p, int padded, float *norm) {
+    for (int i = threadIdx.x; i < padded; i += THREADS) {
+        bool is_inside = i < p.inputs;
+        norm[i] = !is_inside ? 0.0f : p.norm_weight ? pointer<const float>(p.norm_weight)[i] : 1.0f;
+        norm[padded + i] = is_inside && p.norm_bias ? pointer<const float>(p.norm_bias)[i] : 0.0f;
+    }
+}
+
+// MARK: Outputs
+
+// What a sum becomes.
+INLINE void finish(const tti_decode_linear &p, int row, int output, float sum) {
+    int64_t place = (int64_t)row * p.outputs + output;
+    if (p.bias) sum += pointer<const float>(p.bias)[output];
+    sum = activated(sum, p.activation);
+    if (p.residual) sum += to_float(pointer<const element>(p.residual)[place]);
+    assign(pointer<element>(p.y)[place], sum);
+}
+
+// Adds the warps' parts, parts[warp][row][output], and finishes. All threads.
+template <class number, class Scale>
+INLINE void reduce(const tti_decode_linear &p, int first_row, int rows, int first_output, int outputs, const number *parts,
+                   Scale scale) {
+    __syncthreads();
+    for (int i = threadIdx.x; i < rows * outputs; i += THREADS) {
+        int row = i / outputs, output = i % outputs;
+        if (first_output + output >= p.outputs) continue;
+        number sum = 0;
+        for (int warp = 0; warp < WARPS; warp++) sum += parts[(warp * p.group + row) * outputs + output];
+        finish(p, first_row + row, first_output + output, scale(sum, row, first_output + output));
+    }
+}
+
+#ifdef TTI_BF16
+
+// MARK: bfloat16 activations
+
+#define MOST_ROWS 16
+
+// Weights of 16 bytes a lane: of row `lane / 4` of each tile, 16 bytes from `64 · block + 16 · (lane % 4)` on.
+template <int tiles> struct weight_stream {
+    const char *row[tiles];
+
+    INLINE_MEMBER weight_stream(const tti_decode_linear &p, int first_output, int element_bytes) {
+        int lane = threadIdx.x % WARP;
+        for (int t = 0; t < tiles; t++) {
+            // The last outputs are read again where there are no more.
+            int output = min(first_output + t * 8 + lane / 4, p.outputs - 1);
+            row[t] = pointer<const char>(p.weight) + (int64_t)output * p.stride * element_bytes + lane % 4 * 16;
+        }
+    }
+    INLINE_MEMBER bytes16 get(int tile, int block) const { return load_stream(row[tile] + (int64_t)block * 64); }
+};
+
+// d[tile] += x · weights over this warp's blocks of 64 bytes; `before` is done when the first loads are under way.
+// x in shared memory, `stride` bytes a row, as wide in bytes `scale` times as the weights are.
+template <int tiles, class number, class Before>
+INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int element_bytes, int rows, const char *x,
+                   int stride, number d[tiles][4], Before before) {
+    constexpr int depth = IN_FLIGHT / tiles;
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    int count = (blocks - warp + WARPS - 1) / WARPS;
+    weight_stream<tiles> weights(p, first_output, element_bytes);
+    bytes16 w[depth][tiles];
+#pragma unroll
+    for (int i = 0; i < depth; i++) {
+        if (i < count) {
+#pragma unroll
+            for (int t = 0; t < tiles; t++) w[i][t] = weights.get(t, warp + i * WARPS);
+        }
+    }
+    before();
+    const char *own = x + lane / 4 * stride + lane % 4 * 16;
+    bool has_row = lane / 4 < rows, has_second = lane / 4 + 8 < rows;
+    for (int base = 0; base < count; base += depth) {
+#pragma unroll
+        for (int i = 0; i < depth; i++) {
+            int k = base + i;
+            if (k >= count) break;
+            int block = warp + k * WARPS;
+            bytes16 low = {{0, 0, 0, 0}}, high = {{0, 0, 0, 0}};
+            if (has_row) low = *(const bytes16 *)(own + block * 64);
+            if (has_second) high = *(const bytes16 *)(own + 8 * stride + block * 64);
+            uint32_t first[4] = {low.word[0], high.word[0], low.word[1], high.word[1]};
+            uint32_t second[4] = {low.word[2], high.word[2], low.word[3], high.word[3]};
+#pragma unroll
+            for (int t = 0; t < tiles; t++) {
+                multiply_tile(d[t], first, &w[i][t].word[0]);
+                multiply_tile(d[t], second, &w[i][t].word[2]);
+            }
+            if (k + depth < count) {
+#pragma unroll
+                for (int t = 0; t < tiles; t++) w[i][t] = weights.get(t, block + depth * WARPS);
+            }
+        }
+    }
+}
+
+// A warp's tiles to parts[warp][row][output].
+template <int tiles, class number> INLINE void put_parts(number *parts, const number d[tiles][4], int rows, int group) {
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    int row = lane / 4, column = lane % 4 * 2;
+    for (int t = 0; t < tiles; t++) {
+        for (int j = 0; j < 4; j++) {
+            int own = row + j / 2 * 8;
+            if (own < rows) parts[(warp * group + own) * tiles * 8 + t * 8 + column + j % 2] = d[t][j];
+        }
+    }
+}
+
+template <int tiles> INLINE void multiply_bfloat16(const tti_decode_linear &p) {
+    SHARED_MEMORY(shared);
+    int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
+    int padded = (p.inputs + 31) / 32 * 32, stride = padded * 2 + 64;
+    float *norm = (float *)(shared + p.group * stride);
+    float d[tiles][4] = {};
+    stream<tiles>(p, blockIdx.x * tiles * 8, padded / 32, 2, rows, shared, stride, d, [&] {
+        if (p.norm) stage_norm(p, padded, norm);
+        wait_for_inputs();
+        let_next_begin();
+        stage_rows(p, first_row, rows, padded, shared, stride);
+        copy_wait<0>();
+        __syncthreads();
+        if (p.norm) normalise_rows(p, rows, padded, shared, stride, norm);
+    });
+    __syncthreads();
+    put_parts<tiles>((float *)shared, d, rows, p.group);
+    reduce(p, first_row, rows, blockIdx.x * tiles * 8, tiles * 8, (const float *)shared,
+           [](float sum, int, int) { return sum; });
+}
+
+// MARK: int8 weights
+
+// Rows of elements become int8 in place, each with a scale of its own: 127 is its largest magnitude. One warp a row.
+INLINE void quantise_rows(int rows, int inputs, int padded, char *shared, int stride, float *scales) {
+    int lane = threadIdx.x % WARP;
+    for (int row = threadIdx.x / WARP; row < rows; row += WARPS) {
+        const element *x = (const element *)(shared + row * stride);
+        float largest = 0;
+        bool is_finite = true;
+        for (int i = lane * LANES; i < padded; i += WARP * LANES) {
+            floats<LANES> v = load<LANES>(x + i);
+            for (int j = 0; j < LANES; j++) {
+                largest = fmaxf(largest, fabsf(v[j]));
+                is_finite = is_finite && fabsf(v[j]) < as_float(0x7f800000u);
+            }
+        }
+        largest = warp_max(largest);
+        is_finite = __all_sync(ALL_LANES, is_finite);
+        float inverse = is_finite && largest > 7.888609e-31f ? __fdiv_rn(127.0f, largest) : 0.0f;
+        if (lane == 0) scales[row] = is_finite ? __fdiv_rn(largest, 127.0f) : as_float(0x7fc00000u);
+        // What lane l writes lies before what other lanes have still to read only after all have read that far.
+        for (int i = lane * LANES; i - lane * LANES < padded; i += WARP * LANES) {
+            uint32_t packed[2] = {0, 0};
+            if (i < padded) {
+                floats<LANES> v = load<LANES>(x + i);
+                for (int j = 0; j < LANES; j++) {
+                    int q = is_finite ? __float2int_rn(v[j] * inverse) : 0;
+                    packed[j / 4] |= (uint32_t)(q & 0xff) << (8 * (j % 4));
+                }
+            }
+            __syncwarp();
+            if (i < padded) {
+                uint32_t *target = (uint32_t *)(shared + row * stride + i);
+                target[0] = packed[0];
+                target[1] = packed[1];
+            }
+            __syncwarp();
+        }
+    }
+    __syncthreads();
+}
+
+template <int tiles> INLINE void multiply_int8(const tti_decode_linear &p) {
+    SHARED_MEMORY(shared);
+    __shared__ float scales[MOST_ROWS];
+    int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
+    int padded = (p.inputs + 63) / 64 * 64, stride = padded * 2 + 64;
+    float *norm = (float *)(shared + p.group * stride);
+    int32_t d[tiles][4] = {};
+    stream<tiles>(p, blockIdx.x * tiles * 8, padded / 64, 1, rows, shared, stride, d, [&] {
+        if (p.norm) stage_norm(p, padded, norm);
+        wait_for_inputs();
+        let_next_begin();
+        stage_rows(p, first_row, rows, padded, shared, stride);
+        copy_wait<0>();
+        __syncthreads();
+        if (p.norm) normalise_rows(p, rows, padded, shared, stride, norm);
+        quantise_rows(rows, p.inputs, padded, shared, stride, scales);
+    });
+    __syncthreads();
+    put_parts<tiles>((int32_t *)shared, d, rows, p.group);
+    const float *weight_scales = pointer<const float>(p.scales);
+    reduce(p, first_row, rows, blockIdx.x * tiles * 8, tiles * 8, (const int32_t *)shared,
+           [&](int32_t sum, int row, int output) { return __fmul_rn((float)sum, __fmul_rn(scales[row], weight_scales[output])); });
+}
+
+#define DECODE_LINEAR(tiles) \
+    KERNEL_RESIDENT(decode_linear_bfloat16_##tiles, tti_decode_linear, THREADS, 2) { multiply_bfloat16<tiles>(p); } \
+    KERNEL_RESIDENT(decode_linear_int8_##tiles, tti_decode_linear, THREADS, 2) { multiply_int8<tiles>(p); }
+
+DECODE_LINEAR(1)
+DECODE_LINEAR(2)
+DECODE_LINEAR(4)
+DECODE_LINEAR(8)
+
+#else
+
+// MARK: float
+
+#define OUTPUTS 8
+
+// Lanes read 512 bytes of an output's weights next to each other.
+template <int most_rows> INLINE void multiply_float(const tti_decode_linear &p) {
+    SHARED_MEMORY(shared);
+    int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
+    int padded = (p.inputs + 127) / 128 * 128, stride = padded * 4;
+    float *norm = (float *)(shared + p.group * stride);
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, first_output = blockIdx.x * OUTPUTS;
+    float sums[OUTPUTS][most_rows] = {};
+    bytes16 w[OUTPUTS];
+    const char *weights[OUTPUTS];
+#pragma unroll
+    for (int o = 0; o < OUTPUTS; o++) {
+        int output = min(first_output + o, p.outputs - 1);
+        weights[o] = pointer<const char>(p.weight) + (int64_t)output * p.stride * 4 + lane * 16;
+        if (warp * 128 + lane * 4 < p.stride) w[o] = load_stream(weights[o] + warp * 512);
+    }
+    if (p.norm) stage_norm(p, padded, norm);
+    wait_for_inputs();
+    let_next_begin();
+    stage_rows(p, first_row, rows, padded, shared, stride);
+    copy_wait<0>();
+    __syncthreads();
+    if (p.norm) normalise_rows(p, rows, padded, shared, stride, norm);
+    for (int block = warp; block * 128 + lane * 4 < p.stride; block += WARPS) {
+        bytes16 current[OUTPUTS];
+#pragma unroll
+        for (int o = 0; o < OUTPUTS; o++) {
+            current[o] = w[o];
+            if ((block + WARPS) * 128 + lane * 4 < p.stride) w[o] = load_stream(weights[o] + (block + WARPS) * 512);
+        }
+#pragma unroll
+        for (int r = 0; r < most_rows; r++) {
+            if (r >= rows) break;
+            floats<4> x = load<4>((const float *)(shared + r * stride) + block * 128 + lane * 4);
+#pragma unroll
+            for (int o = 0; o < OUTPUTS; o++) {
+#pragma unroll
+                for (int j = 0; j < 4; j++) sums[o][r] = fmaf(x[j], as_float(current[o].word[j]), sums[o][r]);
+            }
+        }
+    }
+    __syncthreads();
+    float *parts = (float *)shared;
+#pragma unroll
+    for (int o = 0; o < OUTPUTS; o++) {
+#pragma unroll
+        for (int r = 0; r < most_rows; r++) {
+            if (r >= rows) break;
+            float sum = warp_sum(sums[o][r]);
+            if (lane == 0) parts[(warp * p.group + r) * OUTPUTS + o] = sum;
+        }
+    }
+    reduce(p, first_row, rows, first_output, OUTPUTS, (const float *)parts,
+           [](float sum, int, int) { return sum; });
+}
+
+KERNEL_RESIDENT(decode_linear_float_2, tti_decode_linear, THREADS, 2) { multiply_float<2>(p); }
+KERNEL(decode_linear_float_8, tti_decode_linear, THREADS) { multiply_float<8>(p); }
+
+#endif

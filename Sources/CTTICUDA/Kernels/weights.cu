@@ -1,0 +1,54 @@
+// Weights as they come from a file, in the type and the rows that they are multiplied in. Once per tensor, at loading.
+#include "device.cuh"
+
+#define THREADS 256
+
+INLINE float half_to_float(uint16_t half) {
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 0x1f, mantissa = half & 0x3ff;
+    if (exponent == 0x1f) return as_float(sign | 0x7f800000u | mantissa << 13);
+    if (exponent == 0) return (sign ? -1.0f : 1.0f) * (float)mantissa * 5.9604645e-8f;
+    return as_float(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+INLINE float number_at(device_address x, int64_t i, int type) {
+    return type == TTI_FLOAT32    ? pointer<const float>(x)[i]
+           : type == TTI_BFLOAT16 ? to_float(pointer<const bfloat16>(x)[i])
+                                  : half_to_float(pointer<const uint16_t>(x)[i]);
+}
+
+KERNEL(convert, tti_convert, THREADS) {
+    wait_for_inputs();
+    int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * LANES;
+    for (int64_t j = i; j < p.rows * p.y_stride && j < i + LANES; j++) {
+        int64_t row = j / p.y_stride, column = j % p.y_stride, source = row * p.width + column;
+        float v = column < p.width ? number_at(p.x, source, p.from) : 0.0f;
+        if (p.to == TTI_FLOAT32) {
+            pointer<float>(p.y)[j] = v;
+        } else {
+            pointer<bfloat16>(p.y)[j] = to_bfloat16(v);
+        }
+    }
+}
+
+// A block a row: 127 stands for its largest magnitude. A row that has a number that is not finite becomes NaN.
+KERNEL(quantise_weights, tti_quantise_weights, THREADS) {
+    wait_for_inputs();
+    int64_t row = blockIdx.x, first = row * p.width;
+    float largest = 0, odd = 0;
+    for (int64_t i = threadIdx.x; i < p.width; i += THREADS) {
+        float v = fabsf(number_at(p.x, first + i, p.from));
+        largest = fmaxf(largest, v);
+        if (!(v < as_float(0x7f800000u))) odd = 1;
+    }
+    largest = block_max(largest);
+    bool is_finite = block_max(odd) == 0;
+    float inverse = is_finite && largest > 7.888609e-31f ? __fdiv_rn(127.0f, largest) : 0.0f;
+    if (threadIdx.x == 0) {
+        pointer<float>(p.scales)[row] = is_finite ? __fdiv_rn(largest, 127.0f) : as_float(0x7fc00000u);
+    }
+    for (int64_t i = threadIdx.x; i < p.stride; i += THREADS) {
+        bool is_inside = i < p.width && is_finite;
+        int8_t q = is_inside ? (int8_t)__float2int_rn(__fmul_rn(number_at(p.x, first + i, p.from), inverse)) : 0;
+        pointer<int8_t>(p.y)[row * p.stride + i] = q;
+    }
+}
