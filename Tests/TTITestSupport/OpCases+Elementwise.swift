@@ -55,11 +55,11 @@ extension OpCase {
         Activation.allCases.map { activate($0, 3, 1001) } + [
             activate(.silu, 1, 1),
             simple("activate", "silu far out", batch: 1, isBatchable: false) { inputs in
-                let x = inputs.numbers([-200, -104, -90, -88, -1e-30, 0, 1e-30, 88, 90, 104, 200, -0.0], [1, 12])
+                let x = inputs.activations([-200, -104, -90, -88, -1e-30, 0, 1e-30, 88, 90, 104, 200, -0.0], [1, 12])
                 return { inputs.backend.activate(x, .silu) }
             },
             simple("activate", "geluTanh far out", batch: 1, isBatchable: false) { inputs in
-                let x = inputs.numbers([-200, -60, -12, -1e-30, 0, 1e-30, 12, 60, 200], [1, 9])
+                let x = inputs.activations([-200, -60, -12, -1e-30, 0, 1e-30, 12, 60, 200], [1, 9])
                 return { inputs.backend.activate(x, .geluTanh) }
             },
             simple("add", "same shape 3×5×7", batch: 3) { inputs in

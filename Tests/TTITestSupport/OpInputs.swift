@@ -69,6 +69,13 @@ package final class OpInputs {
         return target
     }
 
+    /// Given numbers as activations, the same for all entries.
+    package func activations(_ values: [Float], _ shape: Shape) -> Tensor {
+        let target = allocate(shape, backend.activationType)
+        backend.write(HostTensor(values, shape), to: target)
+        return target
+    }
+
     // MARK: Weights
 
     /// `[outputs, inputs]`, scaled so that outputs have variance 1.
