@@ -60,7 +60,7 @@ let package = Package(
             "TTI",
             ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTICUDA", "TTIAccounting"]),
         .executableTarget(
-            name: "tti-ar", dependencies: ["TTI", "TTIAccounting", "TTICore", "TTIFormats", "CTTIVersion"],
+            name: "tti-ar", dependencies: ["TTI", "TTIAccounting", "TTICUDA", "TTICore", "TTIFormats", "CTTIVersion"],
             swiftSettings: strict),
         .executableTarget(name: "tti-example", dependencies: ["TTI"], swiftSettings: strict),
         // Kernels one by one, and what the tests share.

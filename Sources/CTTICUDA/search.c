@@ -123,6 +123,12 @@ void *ctti_open_library(const char *const *names, const char *const *pip_folders
     return NULL;
 }
 
+void ctti_file_of_entry(uintptr_t entry, char *path, size_t length) {
+    Dl_info information;
+    const bool found = dladdr((const void *)entry, &information) && information.dli_fname;
+    snprintf(path, length, "%s", found ? information.dli_fname : "");
+}
+
 // Fills a table of entry points; says which one is missing.
 static bool fill(void *library, const char *const *symbols, void **table, size_t count, ctti_search *search) {
     for (size_t i = 0; i < count; i++) {

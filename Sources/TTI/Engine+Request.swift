@@ -153,7 +153,7 @@ extension Engine {
     /// A picture's tokens or latents.
     private func encode(_ image: RGBImage) throws -> ImageCode {
         let pixels = image.pixels.map { Float($0) / 255 }
-        let counter = AccountingBackend(weightType: backend.weightType, cacheType: backend.cacheType)
+        let counter = AccountingBackend(NumberTypes(backend))
         let double = try checkpoint.makePipeline(on: counter, weights: .shapes)
         _ = try double.encode(pixels: pixels, height: image.height, width: image.width)
         try backend.reserve(arenaBytes: counter.arena.peak)

@@ -1,5 +1,4 @@
 import TTIAccounting
-import TTICPU
 package import TTICore
 package import TTIGeneration
 
@@ -8,6 +7,11 @@ package import TTIGeneration
 package final class Engine {
     package let checkpoint: PipelineCheckpoint
     package let backend: any Backend
+    /// Where the work is done; nil where it is only counted.
+    private let computing: (any DeviceBackend)?
+    private let device: ChosenDevice
+    /// "NVIDIA H200", or the processor's name.
+    package var deviceName: String { device.name }
     package let pipeline: any ImagePipeline
     /// Bytes of prepared weights.
     package let weightBytes: Int
@@ -17,46 +21,47 @@ package final class Engine {
     private var plans: [PlanKey: GenerationPlan] = [:]
 
     package init(
-        checkpoint: PipelineCheckpoint, device: ComputeDevice, precision: Precision, attention: AttentionForm = .flash
+        checkpoint: PipelineCheckpoint, device: ChosenDevice, precision: Precision, attention: AttentionForm = .flash
     ) throws {
         let start = ContinuousClock.now
         self.checkpoint = checkpoint
-        let weightType = Engine.weightType(precision, checkpoint.kind)
-        let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
-        let cpu = try CPUBackend.make(weightType: weightType, threads: threads)
-        cpu.attentionForm = attention
-        backend = cpu
-        let device = backend
-        pipeline = try translatingErrors { try checkpoint.makePipeline(on: device, weights: .files) }
-        let counter = AccountingBackend(weightType: weightType)
+        self.device = device
+        let weightType = Engine.weightType(precision, checkpoint.kind, device)
+        let counter = AccountingBackend(device.types(weightType))
         _ = try translatingErrors { try checkpoint.makePipeline(on: counter, weights: .shapes) }
         weightBytes = counter.preparedByteCount
+        try MemoryNeed(weights: weightBytes, work: 0).check(on: device)
+        let made = try makeBackend(device, weightType, attention: attention)
+        (backend, computing) = (made, made)
+        pipeline = try translatingErrors {
+            let pipeline = try checkpoint.makePipeline(on: made, weights: .files)
+            try made.synchronize()
+            return pipeline
+        }
         loadSeconds = start.secondsSinceThen
     }
 
     /// An engine that loads no weights and computes nothing: it checks requests and counts what they take.
-    package init(counting checkpoint: PipelineCheckpoint, precision: Precision, attention: AttentionForm = .flash)
-        throws
-    {
+    package init(
+        counting checkpoint: PipelineCheckpoint, for device: ChosenDevice, precision: Precision,
+        attention: AttentionForm = .flash
+    ) throws {
         self.checkpoint = checkpoint
-        let weightType = Engine.weightType(precision, checkpoint.kind)
-        let counter = AccountingBackend(weightType: weightType)
-        counter.attentionForm = attention
-        backend = counter
+        self.device = device
+        let weightType = Engine.weightType(precision, checkpoint.kind, device)
+        let counter = AccountingBackend(device.types(weightType), attention: attention)
+        (backend, computing) = (counter, nil)
         pipeline = try translatingErrors { try checkpoint.makePipeline(on: counter, weights: .shapes) }
         weightBytes = counter.preparedByteCount
         loadSeconds = 0
     }
 
-    /// bf16 where decoding is bound by the bytes of the weights, f32 where it is bound by arithmetic that this CPU does in
-    /// float32 anyway.
-    package static func weightType(_ precision: Precision, _ kind: PipelineCheckpoint.Kind) -> DType {
-        switch precision {
-        case .float32: .float32
-        case .bfloat16: .bfloat16
-        case .int8: .int8
-        case .automatic: kind == .autoregressive ? .bfloat16 : .float32
-        }
+    /// On a CPU bf16 where decoding is bound by the bytes of the weights, f32 where it is bound by arithmetic that most CPUs
+    /// do in float32 anyway.
+    package static func weightType(
+        _ precision: Precision, _ kind: PipelineCheckpoint.Kind, _ device: ChosenDevice
+    ) -> DType {
+        device.weightType(precision, onCPU: kind == .autoregressive ? .bfloat16 : .float32)
     }
 
     /// Seconds that loading took, for the first image that is made; 0 afterwards.
@@ -84,7 +89,7 @@ package final class Engine {
             keepsPicture: batch.items.contains { $0.open != nil })
         if let plan = plans[key] { return plan }
         let plan = try GenerationPlan(
-            of: batch, checkpoint, weightType: backend.weightType, attention: backend.attentionForm)
+            of: batch, checkpoint, NumberTypes(backend), attention: backend.attentionForm)
         plans[key] = plan
         return plan
     }
@@ -106,8 +111,11 @@ package final class Engine {
     ) throws -> (images: [RGBImage], codes: [ImageCode], timings: GenerationTimings) {
         let plan = try plan(batch)
         var timings = GenerationTimings()
-        // What is reserved already is in memory and not free any more.
-        if plan.arenaBytes > backend.arena.buffer.byteCount { try checkHostMemory(weights: 0, work: plan.arenaBytes) }
+        // What is reserved already is given back first.
+        if let computing, plan.arenaBytes > backend.arena.buffer.byteCount {
+            let more = plan.arenaBytes - backend.arena.buffer.byteCount
+            try MemoryNeed(weights: 0, work: more).check(on: device, free: computing.freeMemory)
+        }
         try backend.reserve(arenaBytes: plan.arenaBytes)
         let start = ContinuousClock.now
         pipeline.prepare(batch)
@@ -117,10 +125,15 @@ package final class Engine {
         let decodeStart = ContinuousClock.now
         var stepSeconds: [Double] = []
         let count = pipeline.stepCount
+        var pace = WaitingPace()
         for step in 0..<count {
             let stepStart = ContinuousClock.now
             pipeline.step(step)
-            stepSeconds.append(stepStart.secondsSinceThen)
+            if backend.issuesAhead {
+                try pace.waitIfDue { try backend.synchronize() }
+            } else {
+                stepSeconds.append(stepStart.secondsSinceThen)
+            }
             var preview: [RGBImage]?
             if let previewInterval, (step + 1) % previewInterval == 0, step + 1 < count {
                 preview = try images(of: pipeline.codes(), batch.settings)
@@ -138,7 +151,9 @@ package final class Engine {
         timings.total = start.secondsSinceThen
         timings.steps = count
         timings.tokens = codes.reduce(0) { $0 + $1.tokens.count }
-        timings.stepMilliseconds = stepSeconds.isEmpty ? 0 : 1000 * stepSeconds.sorted()[stepSeconds.count / 2]
+        // Where steps are issued ahead nobody sees when one ends: their mean.
+        timings.stepMilliseconds =
+            1000 * (stepSeconds.isEmpty ? timings.decode / Double(max(1, count)) : SampleQuantiles(stepSeconds).median)
         timings.weightBytesPerStep = plan.weightBytesPerStep
         timings.flopsPerStep = plan.flopsPerStep
         timings.peakMemory = weightBytes + plan.arenaBytes

@@ -15,10 +15,9 @@ package struct GenerationPlan: Sendable {
     package let stepCount: Int
 
     package init(
-        of batch: ImageBatch, _ checkpoint: PipelineCheckpoint, weightType: DType, attention: AttentionForm = .flash
+        of batch: ImageBatch, _ checkpoint: PipelineCheckpoint, _ types: NumberTypes, attention: AttentionForm = .flash
     ) throws {
-        let counter = AccountingBackend(weightType: weightType)
-        counter.attentionForm = attention
+        let counter = AccountingBackend(types, attention: attention)
         let pipeline = try checkpoint.makePipeline(on: counter, weights: .shapes)
         pipeline.prepare(batch)
         let encode = counter.totals.flops

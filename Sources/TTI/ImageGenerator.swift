@@ -17,8 +17,10 @@ public final class ImageGenerator: Sendable {
     private let engine: Mutex<Engine>
     /// How the checkpoint makes images.
     public let mode: GenerationMode
-    /// The backend in use: "cpu".
+    /// The backend in use: "cpu", "cuda:0".
     public let backend: String
+    /// The device's own name: "NVIDIA H200".
+    public let deviceName: String
     /// How weights are held.
     public let precision: Precision
     /// The name or folder that was loaded, as it was given.
@@ -27,20 +29,22 @@ public final class ImageGenerator: Sendable {
     /// Loads a checkpoint.
     /// - Parameters:
     ///   - checkpoint: Which one.
-    ///   - device: Where to run.
+    ///   - device: Where to run. `.automatic` is decided here; nothing moves to another device later.
     ///   - precision: How weights are held.
     ///   - variant: A file variant such as "fp16"; nil takes the plain files where both are there.
-    /// - Throws: `TTIError`: a missing folder, an invalid checkpoint, too little memory.
+    /// - Throws: `TTIError`: a missing folder, an invalid checkpoint, too little memory, no such device.
     public convenience init(
         checkpoint: CheckpointSource, device: ComputeDevice = .automatic, precision: Precision = .automatic,
         variant: String? = nil
     ) throws {
-        try self.init(checkpoint: checkpoint, device: device, precision: precision, variant: variant, attention: .flash)
+        try self.init(
+            checkpoint: checkpoint, device: ChosenDevice(device), precision: precision, variant: variant,
+            attention: .flash)
     }
 
-    /// The same, with attention computed in one way or another.
+    /// The same, on a device that was found already, with attention computed in one way or another.
     package init(
-        checkpoint: CheckpointSource, device: ComputeDevice, precision: Precision, variant: String?,
+        checkpoint: CheckpointSource, device: ChosenDevice, precision: Precision, variant: String?,
         attention: AttentionForm
     ) throws {
         checkpointName = try checkpoint.name()
@@ -49,6 +53,7 @@ public final class ImageGenerator: Sendable {
         let engine = try Engine(checkpoint: opened, device: device, precision: precision, attention: attention)
         mode = GenerationMode(opened.kind)
         backend = engine.backend.name
+        deviceName = engine.deviceName
         self.precision = Precision(engine.backend.weightType)
         self.engine = Mutex(engine)
     }

@@ -27,8 +27,9 @@ package struct ImageMetadata: Sendable {
     ///   - checkpoint: as it was asked for; of a path only the last component is kept.
     ///   - seed: the image's own.
     package init(
-        version: String, checkpoint: String, variant: String?, backend: String, precision: Precision, prompt: String,
-        negativePrompt: String, seed: UInt64, settings: ResolvedSettings, strength: Float?, isMasked: Bool,
+        version: String, checkpoint: String, variant: String?, backend: String, device: String, precision: Precision,
+        prompt: String, negativePrompt: String, seed: UInt64, settings: ResolvedSettings, strength: Float?,
+        isMasked: Bool,
         isFromTokens: Bool,
         isFromLatents: Bool
     ) {
@@ -39,6 +40,7 @@ package struct ImageMetadata: Sendable {
         add("checkpoint", JSON(ImageMetadata.publicName(checkpoint)))
         if let variant { add("variant", JSON(variant)) }
         add("backend", JSON(backend))
+        add("device", JSON(device))
         add("dtype", JSON(precision.rawValue))
         add("prompt", JSON(prompt))
         if !negativePrompt.isEmpty { add("negative", JSON(negativePrompt)) }

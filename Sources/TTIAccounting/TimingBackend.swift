@@ -76,6 +76,7 @@ package final class TimingBackend: Backend {
     package var activationType: DType { timed.activationType }
     package var cacheType: DType { timed.cacheType }
     package var attentionForm: AttentionForm { timed.attentionForm }
+    package var issuesAhead: Bool { timed.issuesAhead }
     package var arena: Arena { timed.arena }
 
     package func reserve(arenaBytes: Int) throws(DeviceError) { try timed.reserve(arenaBytes: arenaBytes) }

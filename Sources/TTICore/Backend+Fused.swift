@@ -2,6 +2,7 @@
 
 extension Backend {
     package var attentionForm: AttentionForm { .flash }
+    package var issuesAhead: Bool { false }
 
     package func normLinear(
         _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation

@@ -22,6 +22,9 @@ package protocol Backend: AnyObject {
     var cacheType: DType { get }
     /// How `attention` is computed; the results differ by rounding only.
     var attentionForm: AttentionForm { get }
+    /// Whether operations are done behind the host that issues them, so that waiting and single launches cost, and what was
+    /// recorded is cheap to do again.
+    var issuesAhead: Bool { get }
     /// Where results go.
     var arena: Arena { get }
 

@@ -1,4 +1,5 @@
 internal import TTI
+internal import TTICore
 internal import TTIFormats
 
 /// `tti-ar bench`: speed, beside what the machine can do at best.
@@ -15,7 +16,9 @@ enum BenchCommand: Command {
             Option("-m, --checkpoint, --model", "DIR|NAME", "Measure this checkpoint instead."),
             Option("--batch", "N", "Rows (2: one image with guidance; detokenize: 1 image)."),
             Option("--tokens", "N", "Tokens of the sequence (the network's)."),
-            Option("--steps", "N", "Units timed in a row at each place (decode 8, else 1)."),
+            Option(
+                "--steps", "N",
+                "Units timed in a row at each place (on a CPU decode 8, else 1; on a GPU decode 32, else 16)."),
             Option("--repeats", "N", "How often (5); ends after two minutes all the same."),
             Option("--size", "N", "Pixels of an image's side (the network's; detokenize 256; sd15 512, sdxl 1024)."),
             CommonOptions.variant, CommonOptions.backend, CommonOptions.dtype, CommonOptions.attention,
@@ -24,7 +27,9 @@ enum BenchCommand: Command {
         ],
         notes: [
             "A unit is a token of every image (decode), a step of masked decoding or diffusion, a prompt (prefill), or the pictures of a batch. "
-                + "Bytes are what has to come from memory: weights, keys and values."
+                + "Bytes are what has to come from memory: weights, keys and values.",
+            "A GPU is waited for once after units in a row, whose mean is one sample; decode there is the whole sequence from its "
+                + "first token to its last.",
         ])
 
     static func run(_ arguments: Arguments) throws {
@@ -76,8 +81,7 @@ enum BenchCommand: Command {
             "p10_ms": JSON(outcome.seconds.p10 * 1000), "p90_ms": JSON(outcome.seconds.p90 * 1000),
             "tokens_per_s": JSON(rates.tokens), "bytes": JSON(outcome.bytes), "flops": JSON(outcome.flops),
             "gb_s": JSON(rates.gigabytes), "tflop_s": JSON(rates.teraFLOPs),
-            "bandwidth_share": JSON(rates.bandwidthShare),
-            "matrix_share": JSON(rates.matrixShare),
+            "bandwidth_share": finite(rates.bandwidthShare), "matrix_share": finite(rates.matrixShare),
             "ceilings": [
                 "read_gb_s": JSON(outcome.ceilings.readGBs), "copy_gb_s": JSON(outcome.ceilings.copyGBs),
                 "tflop_s": JSON(outcome.ceilings.teraFLOPs),
@@ -97,6 +101,9 @@ enum BenchCommand: Command {
         }
         return json
     }
+
+    /// A share of what was not measured is null.
+    private static func finite(_ share: Double) -> JSON { share.isFinite ? JSON(share) : .null }
 
     /// What the median amounts to.
     private struct Rates {
@@ -122,7 +129,8 @@ enum BenchCommand: Command {
         var rows = [
             (
                 "\(outcome.what.rawValue) \(outcome.preset)",
-                "\(outcome.backend), \(outcome.device), \(outcome.threads) threads, \(outcome.precision.rawValue), \(outcome.rows) rows"
+                "\(outcome.backend), \(harmless(outcome.device)), \(outcome.threads) thread\(outcome.threads == 1 ? "" : "s"), "
+                    + "\(outcome.precision.rawValue), \(outcome.rows) rows"
             ),
             (
                 "median",

@@ -8,11 +8,6 @@ protocol Command: SendableMetatype {
     static func run(_ arguments: Arguments) throws
 }
 
-/// The backends that `--backend` knows.
-enum BackendChoice: Equatable {
-    case automatic, cpu, cuda
-}
-
 /// Options that more than one command has.
 enum CommonOptions {
     static let help = Option("-h, --help", nil, "Print this and end.")
@@ -21,10 +16,10 @@ enum CommonOptions {
     static let quiet = Option("-q, --quiet", nil, "No progress on standard error.")
     static let backend = Option(
         "--backend", "auto|cpu|cuda|cuda:N",
-        "Where the work is done. auto: a usable GPU, else the CPU; this build has the CPU.")
+        "Where the work is done. auto: the first GPU when it can be used, else the CPU.")
     static let dtype = Option(
         "--dtype", "auto|f32|bf16|int8",
-        "How weights are held and multiplied. auto: bf16 for autoregressive decoding, f32 for the rest; int8: matrices only, the rest in bf16."
+        "How weights are held and multiplied. auto: bf16 on a GPU; on a CPU bf16 for autoregressive decoding, f32 for the rest. int8: matrices only, the rest in bf16."
     )
     static let attention = Option(
         "--attention", "flash|eager",
@@ -42,18 +37,28 @@ extension OptionValues {
     /// Which device the options ask for.
     func device() throws(TTIError) -> ComputeDevice {
         let threads = try integer("threads", in: 1...4096)
-        guard let name = self["backend"] else { return threads.map { .cpu(threads: $0) } ?? .automatic }
+        let name = self["backend"] ?? "auto"
         switch name {
-        case "auto": return threads.map { .cpu(threads: $0) } ?? .automatic
+        case "auto":
+            guard let threads, try ChosenDevice(.automatic).isCPU else { return .automatic }
+            return .cpu(threads: threads)
         case "cpu": return .cpu(threads: threads)
         default:
             let number = name.hasPrefix("cuda:") ? name.dropFirst(5) : "0"
-            guard name == "cuda" || name.hasPrefix("cuda:"), Int(number) ?? -1 >= 0 else {
+            guard name == "cuda" || name.hasPrefix("cuda:"), let ordinal = Int(number), ordinal >= 0 else {
                 throw fault("backend", name, "is none of auto, cpu, cuda, cuda:N")
             }
-            throw TTIError(
-                .unavailable, "device.unavailable", "this build has no CUDA backend yet; use --backend cpu, or auto")
+            return .cuda(ordinal: ordinal)
         }
+    }
+
+    /// The device that the options ask for, found on this machine; says why a GPU that is there was not taken.
+    func chosenDevice() throws(TTIError) -> ChosenDevice {
+        let chosen = try ChosenDevice(device())
+        if let refusal = chosen.refusal, !isOn("quiet") {
+            Diagnostics.warning("the CPU is used: \(refusal)")
+        }
+        return chosen
     }
 
     /// How attention is computed.

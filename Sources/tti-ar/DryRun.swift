@@ -8,12 +8,12 @@ struct DryRun {
     private let plan: RequestPlan
     private let outline: CheckpointOutline
 
-    init(_ item: GenerateItem, precision: Precision, attention: AttentionForm) throws {
+    init(_ item: GenerateItem, device: ChosenDevice, precision: Precision, attention: AttentionForm) throws {
         self.item = item
         do {
             let inputs = try item.readInputs()
             outline = try CheckpointOutline(
-                item.checkpoint.source, variant: item.checkpoint.variant, precision: precision,
+                item.checkpoint.source, variant: item.checkpoint.variant, device: device, precision: precision,
                 attention: attention)
             try item.check(with: outline, inputs)
             let part = item.parts(0..<item.settings.request.count, inputs, pixelsPerToken: outline.pixelsPerToken)[0]
@@ -31,7 +31,8 @@ struct DryRun {
             "id": JSON(item.id), "prompt": JSON(item.prompt), "seed": JSON(item.seed),
             "count": JSON(item.settings.request.count),
             "batch": JSON(plan.batch), "mode": JSON(settings.mode.rawValue), "checkpoint": JSON(outline.name),
-            "backend": "cpu", "dtype": JSON(outline.precision.rawValue), "width": JSON(settings.width),
+            "backend": JSON(outline.device.backendName), "device": JSON(outline.device.name),
+            "dtype": JSON(outline.precision.rawValue), "width": JSON(settings.width),
             "height": JSON(settings.height), "steps": JSON(settings.steps),
             "truncated_tokens": JSON(plan.truncatedTokens),
             "outputs": .list(item.paths(mode: settings.mode).map { JSON($0) }),
@@ -53,7 +54,10 @@ struct DryRun {
         let unit = settings.mode == .autoregressive ? "tokens" : "steps"
         var rows = [
             ("prompt", quoted(item.prompt, limit: 70)),
-            ("checkpoint", "\(harmless(outline.name)), \(settings.mode.rawValue), cpu, \(outline.precision.rawValue)"),
+            (
+                "checkpoint",
+                "\(harmless(outline.name)), \(settings.mode.rawValue), \(outline.device.backendName), \(outline.precision.rawValue)"
+            ),
             (
                 "image",
                 "\(settings.width)x\(settings.height), \(settings.steps) \(unit), guidance \(shortest(Double(settings.guidance)))"

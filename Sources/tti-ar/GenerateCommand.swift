@@ -12,13 +12,15 @@ enum GenerateCommand: Command {
         _ = try GenerateSettings(options)
         if let stored, options["image"] == nil { _ = try GenerateSettings(stored) }
         let merged = stored.map { options.over($0) } ?? options
-        let device = try merged.device()
+        _ = try merged.device()
         let precision = try merged.precision()
         let attention = try merged.attention()
         let items = try items(options, merged)
+        let device = try merged.chosenDevice()
         if options.isOn("dry-run") {
             for item in items {
-                try DryRun(item, precision: precision, attention: attention).print(asJSON: options.isOn("json"))
+                try DryRun(item, device: device, precision: precision, attention: attention).print(
+                    asJSON: options.isOn("json"))
             }
             return
         }

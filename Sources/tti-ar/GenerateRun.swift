@@ -6,7 +6,7 @@ internal import TTIFormats
 /// done.
 struct GenerateRun {
     let items: [GenerateItem]
-    let device: ComputeDevice
+    let device: ChosenDevice
     let precision: Precision
     let attention: AttentionForm
     let isJSON: Bool
@@ -16,7 +16,7 @@ struct GenerateRun {
     private var failures: [TTIError] = []
 
     init(
-        items: [GenerateItem], device: ComputeDevice, precision: Precision, attention: AttentionForm, isJSON: Bool,
+        items: [GenerateItem], device: ChosenDevice, precision: Precision, attention: AttentionForm, isJSON: Bool,
         progress: Progress
     ) {
         self.items = items
@@ -64,7 +64,7 @@ struct GenerateRun {
                 let outline =
                     try outlines[item.checkpoint]
                     ?? CheckpointOutline(
-                        item.checkpoint.source, variant: item.checkpoint.variant, precision: precision,
+                        item.checkpoint.source, variant: item.checkpoint.variant, device: device, precision: precision,
                         attention: attention)
                 outlines[item.checkpoint] = outline
                 try item.check(with: outline, inputs)
@@ -84,7 +84,8 @@ struct GenerateRun {
         let generator = try ImageGenerator(
             checkpoint: key.source, device: device, precision: precision, variant: key.variant, attention: attention)
         progress.end(
-            "loaded \(harmless(name, limit: 60)): \(generator.mode.rawValue), \(generator.backend), \(generator.precision.rawValue)"
+            "loaded \(harmless(name, limit: 60)): \(generator.mode.rawValue), \(generator.precision.rawValue), on \(generator.backend)"
+                + (device.isCPU ? "" : " (\(harmless(generator.deviceName, limit: 60)))")
         )
         // One checkpoint at a time is held, so that memory stays what one needs.
         generators = [key: generator]
@@ -272,7 +273,8 @@ struct GenerateRun {
     ) -> ImageMetadata {
         ImageMetadata(
             version: version, checkpoint: generator.checkpointName, variant: item.settings.variant,
-            backend: generator.backend, precision: generator.precision, prompt: item.prompt,
+            backend: generator.backend, device: generator.deviceName, precision: generator.precision,
+            prompt: item.prompt,
             negativePrompt: item.settings.request.negativePrompt, seed: seed, settings: settings,
             strength: item.settings.imagePath == nil
                 ? nil : item.settings.strength ?? (item.settings.maskPath == nil ? 0.5 : 1),

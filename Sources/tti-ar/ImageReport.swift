@@ -19,7 +19,8 @@ struct ImageReport {
             "path": JSON(path), "id": JSON(id), "index": JSON(index), "seed": stored["seed"] ?? nil,
             "prompt": JSON(prompt),
             "mode": JSON(settings.mode.rawValue), "checkpoint": stored["checkpoint"] ?? nil,
-            "backend": stored["backend"] ?? nil, "dtype": stored["dtype"] ?? nil, "width": JSON(settings.width),
+            "backend": stored["backend"] ?? nil, "device": stored["device"] ?? nil, "dtype": stored["dtype"] ?? nil,
+            "width": JSON(settings.width),
             "height": JSON(settings.height), "steps": JSON(settings.steps), "truncated_tokens": JSON(truncatedTokens),
             "timings": timings.json,
             // Everything that --from needs.

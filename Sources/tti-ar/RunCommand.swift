@@ -51,7 +51,7 @@ enum RunCommand: Command {
         let checkpoint = try required("checkpoint")
         let input = try required("input")
         let output = try required("output")
-        let device = try values.device()
+        let device = try values.chosenDevice()
         let precision = try values.precision()
         try translatingErrors {
             try AtomicFile.check(output, ifExists: .overwrite)

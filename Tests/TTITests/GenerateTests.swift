@@ -74,7 +74,8 @@ import Testing
         let outcome = generate("a red cube", "-s", "7", "--count", "2", "--json", "-o", "{index}.png")
         #expect(outcome.status == 0 && outcome.lines.count == 2, "\(outcome)")
         let keys = [
-            "path", "id", "index", "seed", "prompt", "mode", "checkpoint", "backend", "dtype", "width", "height",
+            "path", "id", "index", "seed", "prompt", "mode", "checkpoint", "backend", "device", "dtype", "width",
+            "height",
             "steps",
             "truncated_tokens", "timings",
         ]

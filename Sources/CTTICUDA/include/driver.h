@@ -107,6 +107,9 @@ typedef struct ctti_search {
 const ctti_cuda_driver *ctti_find_driver(ctti_search *search);
 const ctti_cuda_compiler *ctti_find_compiler(ctti_search *search);
 
+// The file of the library that an entry point's address lies in; the empty string when nobody knows.
+void ctti_file_of_entry(uintptr_t entry, char *path, size_t length);
+
 // Opens the first library that is there of `names` (ends with NULL), looking where CUDA is found on people's machines:
 // TTI_CUDA_PATH (only there when it is set), the loader's own paths, toolkits, Debian's packages, Python's packages.
 // `pip_folders` are the folders under site-packages that hold it. Returns dlopen's handle.

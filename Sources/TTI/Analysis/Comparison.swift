@@ -71,45 +71,44 @@ package struct Comparison: Sendable {
                     findShippedCheckpoint(named: $0) != nil
                 }
             }
-            let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
-            let yardstick = try CPUBackend.make(weightType: .float32, threads: threads)
-            yardstick.measuresProcessorTime = clock == .processor
-            let before = try MeasuredCeilings(yardstick)
+            let place = try ChosenDevice(device)
+            let yardstick = try makeBackend(place, .float32)
+            (yardstick as? CPUBackend)?.measuresProcessorTime = clock == .processor
+            let before = try yardstick.measureCeilings()
             var models: [Model] = []
             for name in sources {
                 progress(name)
-                models.append(try measure(checkpoint: name, threads))
+                models.append(try measure(checkpoint: name, place))
             }
             for name in presets {
                 progress(name)
-                models.append(try measure(preset: name, threads))
+                models.append(try measure(preset: name, place))
             }
             return Report(
-                backend: yardstick.name, device: processorName(), threads: yardstick.pool.threadCount,
-                attention: attention, clock: clock, ceilings: before.best(try MeasuredCeilings(yardstick)),
+                backend: yardstick.name, device: yardstick.deviceName, threads: yardstick.threadCount,
+                attention: attention, clock: clock, ceilings: before.best(try yardstick.measureCeilings()),
                 models: models)
         }
     }
 
-    private func backend(_ weightType: DType, _ threads: Int?) throws -> TimingBackend {
-        let backend = try CPUBackend.make(weightType: weightType, threads: threads)
-        backend.attentionForm = attention
-        return TimingBackend(backend, splitsFused: true, clock: clock)
+    private func backend(_ weightType: DType, _ device: ChosenDevice) throws -> TimingBackend {
+        TimingBackend(
+            try makeBackend(device, weightType, attention: attention), splitsFused: true, clock: clock)
     }
 
-    private func measure(checkpoint name: String, _ threads: Int?) throws -> Model {
+    private func measure(checkpoint name: String, _ device: ChosenDevice) throws -> Model {
         let source = CheckpointSource.named(name)
         let opened = try PipelineCheckpoint(source.folder(variant: nil))
-        let counting = try Engine(counting: opened, precision: precision, attention: attention)
+        let counting = try Engine(counting: opened, for: device, precision: precision, attention: attention)
         var request = GenerationRequest(Comparison.prompt)
         (request.width, request.height) = (side, side)
         let batch = try counting.batch(for: request)
         let plan = try counting.plan(batch)
         guard let counter = counting.backend as? AccountingBackend else { preconditionFailure("no counting backend") }
         let costs = try StageWork.stages(counting.pipeline, batch, opened.networks).map { try $0.cost(counter) }
-        try checkHostMemory(weights: counting.weightBytes, work: plan.arenaBytes)
+        try MemoryNeed(weights: counting.weightBytes, work: plan.arenaBytes).check(on: device, name)
 
-        let timing = try backend(counter.weightType, threads)
+        let timing = try backend(counter.weightType, device)
         timing.isOn = false
         let pipeline = try opened.makePipeline(on: timing, weights: .files)
         try timing.reserve(arenaBytes: plan.arenaBytes)
@@ -120,23 +119,16 @@ package struct Comparison: Sendable {
             peakMemory: counting.weightBytes + plan.arenaBytes)
     }
 
-    private func measure(preset name: String, _ threads: Int?) throws -> Model {
-        let weightType: DType =
-            switch precision {
-            case .float32: .float32
-            case .bfloat16: .bfloat16
-            case .int8: .int8
-            case .automatic: name.hasPrefix("parti") ? .bfloat16 : .float32
-            }
+    private func measure(preset name: String, _ device: ChosenDevice) throws -> Model {
+        let weightType = device.weightType(precision, onCPU: name.hasPrefix("parti") ? .bfloat16 : .float32)
         var stages: [Stage] = []
         var peak = 0
         for stage in try PresetStage.stages(preset: name, PresetStage.Sizes(side: side)) {
-            let counter = AccountingBackend(weightType: weightType)
-            counter.attentionForm = attention
+            let counter = AccountingBackend(device.types(weightType), attention: attention)
             let counted = try stage.cost(on: counter)
-            try checkHostMemory(weights: counted.weightBytes, work: counted.arenaBytes)
+            try MemoryNeed(weights: counted.weightBytes, work: counted.arenaBytes).check(on: device, name)
             peak = max(peak, counted.weightBytes + counted.arenaBytes)
-            let timing = try backend(weightType, threads)
+            let timing = try backend(weightType, device)
             timing.isOn = false
             let work = try stage.work(on: timing, arenaBytes: counted.arenaBytes)
             stages += try measure([work], [counted.cost], timing) { work in

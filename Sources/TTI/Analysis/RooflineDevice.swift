@@ -1,4 +1,5 @@
 package import TTIAccounting
+internal import TTICore
 
 /// A device as a roofline sees it.
 package struct RooflineDevice: Sendable, Hashable {

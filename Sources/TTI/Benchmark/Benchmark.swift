@@ -1,5 +1,4 @@
 internal import TTIAccounting
-internal import TTICPU
 package import TTICore
 internal import TTIFormats
 internal import TTIModels
@@ -27,7 +26,7 @@ package struct Benchmark: Sendable {
     package var rows = 2
     /// Tokens of the sequence.
     package var tokens: Int?
-    /// Units timed in a row, at each place.
+    /// Units timed in a row, at each place of the sequence.
     package var steps: Int?
     /// How often that is repeated.
     package var repeats = 5
@@ -49,7 +48,7 @@ package struct Benchmark: Sendable {
         package let precision: Precision
         package let rows: Int
         package let repeats: Int
-        /// Seconds, of all places together.
+        /// Seconds: of the whole sequence where work is issued ahead, else of all places together.
         package let seconds: SampleQuantiles
         /// Where in the sequence, and the median there; empty when it makes no difference.
         package let positions: [(position: Int, median: Double)]
@@ -63,9 +62,6 @@ package struct Benchmark: Sendable {
         package let peakMemory: Int
     }
 
-    /// How long a measurement may go on after its first repeat.
-    private static let budget = Duration.seconds(120)
-
     /// - Parameters:
     ///   - progress: called after every repeat: how many are done, of how many.
     /// - Throws: `TTIError`: usage, outOfMemory before anything large is allocated.
@@ -78,95 +74,68 @@ package struct Benchmark: Sendable {
             try preset.map { try BenchmarkSubject(preset: $0) }
             ?? BenchmarkSubject(
                 checkpoint ?? .demo(what == .decode ? .autoregressive : .parallel), variant: variant, what: what)
-        let weightType: DType =
-            switch precision {
-            case .float32: .float32
-            case .bfloat16: .bfloat16
-            case .int8: .int8
-            case .automatic: what == .decode ? .bfloat16 : .float32
-            }
-        let sizes = BenchmarkSizes(rows: rows, tokens: tokens, side: side)
+        let place = try ChosenDevice(device)
+        let weightType = place.weightType(precision, onCPU: what == .decode ? .bfloat16 : .float32)
+        let schedule = try BenchmarkSchedule(self, subject.sequenceLength, isIssuedAhead: !place.isCPU)
         // Counted from shapes alone: memory, bytes, FLOP.
-        let counter = AccountingBackend(weightType: weightType)
-        counter.attentionForm = attention
-        let counted = try subject.load(what, sizes, on: counter, isCounting: true)
-        let weightBytes = counter.preparedByteCount
-        let work = try counted(counter)
-        let places = try positions(subject, sizes)
+        let counted = try count(subject, weightType, place, at: schedule.meanPosition)
+        try counted.need.check(on: place, "\(subject.name) in \(Precision(weightType).rawValue)") { fits in
+            remedy(subject, weightType, place, fits: fits)
+        }
+
+        let backend = try makeBackend(place, weightType, attention: attention)
+        let before = try backend.measureCeilings()
+        let preparation = try subject.load(what, sizes, on: backend, isCounting: false)
+        try backend.reserve(arenaBytes: counted.need.work)
+        let timed = try preparation(backend)
+        let samples = try schedule.sample(timed, progress)
+        let after = try backend.measureCeilings()
+        return Outcome(
+            what: what, preset: subject.name, backend: backend.name, device: backend.deviceName,
+            threads: backend.threadCount, precision: Precision(weightType), rows: rows, repeats: samples.repeats,
+            seconds: SampleQuantiles(samples.all),
+            positions: what == .decode ? samples.byPosition.map { ($0, SampleQuantiles($1).median) } : [],
+            tokens: timed.tokens, bytes: counted.bytes, flops: counted.flops, ceilings: before.best(after),
+            peakMemory: counted.need.weights + counted.need.work)
+    }
+
+    private var sizes: BenchmarkSizes { BenchmarkSizes(rows: rows, tokens: tokens, side: side) }
+
+    /// What a unit takes.
+    private struct Counted {
+        let need: MemoryNeed
+        let bytes: Int
+        let flops: Int
+    }
+
+    private func count(
+        _ subject: BenchmarkSubject, _ weightType: DType, _ place: ChosenDevice, at position: Int = 0
+    ) throws -> Counted {
+        let counter = AccountingBackend(place.types(weightType), attention: attention)
+        let work = try subject.load(what, sizes, on: counter, isCounting: true)(counter)
         let preparationPeak = counter.arena.peak
         counter.reset()
-        counter.decodePosition = places.reduce(0, +) / max(1, places.count)
-        try work.run(places[0])
+        counter.decodePosition = position
+        try work.run(0)
         let cost = counter.cost
-        let arenaBytes = max(preparationPeak, counter.arena.peak)
-        try checkMemory(weightBytes + arenaBytes, subject.name, weightType)
-
-        let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
-        let backend = try CPUBackend.make(weightType: weightType, threads: threads)
-        backend.attentionForm = attention
-        let before = try MeasuredCeilings(backend)
-        let preparation = try subject.load(what, sizes, on: backend, isCounting: false)
-        try backend.reserve(arenaBytes: arenaBytes)
-        let timed = try preparation(backend)
-        let samples = try sample(timed, places, progress)
-        let after = try MeasuredCeilings(backend)
-        let all = samples.flatMap { $0 }
-        return Outcome(
-            what: what, preset: subject.name, backend: backend.name, device: processorName(),
-            threads: backend.pool.threadCount, precision: Precision(weightType), rows: rows,
-            repeats: all.count / (places.count * unitsInARow), seconds: SampleQuantiles(all),
-            positions: what == .decode ? zip(places, samples).map { ($0, SampleQuantiles($1).median) } : [],
-            tokens: timed.tokens, bytes: cost.bytes, flops: cost.flops, ceilings: before.best(after),
-            peakMemory: weightBytes + arenaBytes)
+        return Counted(
+            need: MemoryNeed(weights: counter.preparedByteCount, work: max(preparationPeak, counter.arena.peak)),
+            bytes: cost.bytes, flops: cost.flops)
     }
 
-    private var unitsInARow: Int { steps ?? (what == .decode ? 8 : 1) }
-
-    /// Where in the sequence units are timed: early and late for decoding.
-    private func positions(_ subject: BenchmarkSubject, _ sizes: BenchmarkSizes) throws(TTIError) -> [Int] {
-        guard what == .decode, case .parti(let c) = subject.network else { return [0] }
-        let length = min(tokens ?? c.imageLength, c.imageLength)
-        guard length >= unitsInARow else {
-            throw TTIError(
-                .usage, "usage.bench",
-                "\(unitsInARow) tokens in a row do not fit a sequence of \(length); give fewer --steps or more --tokens"
-            )
+    /// What would fit: a shorter type of weights, or a smaller shape of the same family.
+    private func remedy(
+        _ subject: BenchmarkSubject, _ weightType: DType, _ place: ChosenDevice, fits: (MemoryNeed) -> Bool
+    ) -> String? {
+        let types: [DType] = weightType == .float32 ? [.bfloat16, .int8] : weightType == .bfloat16 ? [.int8] : []
+        for type in types where (try? count(subject, type, place)).map({ fits($0.need) }) ?? false {
+            return "--dtype \(Precision(type).rawValue)"
         }
-        let late = length - unitsInARow
-        return late == 0 ? [0] : [min(16, late / 2), late]
-    }
-
-    /// Seconds of every unit, by place. The first repeat warms up and is not kept.
-    private func sample(_ work: BenchmarkWork, _ places: [Int], _ progress: (Int, Int) -> Void) throws -> [[Double]] {
-        var samples = [[Double]](repeating: [], count: places.count)
-        let clock = ContinuousClock()
-        let begin = clock.now
-        for pass in 0...repeats {
-            for (index, place) in places.enumerated() {
-                for unit in 0..<unitsInARow {
-                    let start = clock.now
-                    try work.run(what == .decode ? place + unit : 0)
-                    if pass > 0 { samples[index].append((clock.now - start).seconds) }
-                }
-            }
-            progress(pass, repeats)
-            if pass > 0, clock.now - begin > Benchmark.budget { break }
+        for name in BenchmarkSubject.smaller(than: subject.name) {
+            guard let smaller = try? BenchmarkSubject(preset: name) else { continue }
+            if let counted = try? count(smaller, weightType, place), fits(counted.need) { return "--preset \(name)" }
         }
-        return samples
-    }
-
-    /// Refuses before anything is allocated.
-    private func checkMemory(_ needed: Int, _ name: String, _ weightType: DType) throws(TTIError) {
-        // Weights are packed from a copy; a twentieth on top is for that and for the process.
-        let needed = needed + needed / 20
-        let free = hostMemory().free
-        guard needed > free else { return }
-        var remedy = "a smaller preset fits"
-        if weightType == .float32, needed / 2 < free { remedy = "--dtype bf16 needs \(byteText(needed / 2))" }
-        throw TTIError(
-            .outOfMemory, "device.memory",
-            "\(name) needs \(byteText(needed)) in \(Precision(weightType).rawValue), \(byteText(free)) are free; \(remedy)"
-        )
+        return rows > 2 ? "a smaller --batch" : nil
     }
 }
 

@@ -30,6 +30,19 @@ struct BenchmarkSubject {
         "dalle-mini", "dalle-mega", "llamagen-xl", "janus-pro-1b", "janus-pro-7b",
     ]
 
+    /// The same kind of shape with fewer parameters, the largest first.
+    static func smaller(than name: String) -> [String] {
+        let families = [
+            ["parti-20b", "parti-3b", "parti-750m", "parti-350m"], ["muse-3b", "muse-600m"], ["sdxl", "sd15"],
+            ["amused-512", "amused-256"],
+        ]
+        guard let family = families.first(where: { $0.contains(name) }) else { return [] }
+        return Array(family.drop { $0 != name }.dropFirst())
+    }
+
+    /// Tokens of the sequence that is decoded one by one; nil where there is none.
+    var sequenceLength: Int? { if case .parti(let c) = network { c.imageLength } else { nil } }
+
     /// A shape of one's own, with random numbers.
     init(name: String, _ network: BenchmarkNetwork) { (self.name, self.network, checkpoint) = (name, network, nil) }
 

@@ -18,14 +18,11 @@ extension BenchmarkSubject {
             let noise = (0..<count).map { Float($0 * 7919 % 2003) / 1001 - 1 }
             let state = b.diffusionState(plan, sample: HostTensor(noise, [images, side, side, c.inputChannels]))
             let guidance = samplingState(images, on: b)
-            return BenchmarkWork(tokens: images * side * side) { _ in
-                let mark = b.arena.mark
-                defer { b.arena.rewind(to: mark) }
+            return BenchmarkWork(tokens: images * side * side, on: b) {
                 let rows =
                     sizes.rows == images ? state.input : b.concatenate([state.input, state.input], axis: 0)
                 let output = network(rows, at: state.position, prepared, on: b)
                 b.combine(sizes.rows == images ? output : b.guide(output, guidance), in: state)
-                try b.synchronize()
             }
         }
     }
@@ -35,9 +32,7 @@ extension BenchmarkSubject {
         { b in
             let c = network.configuration
             let length = encoders[0].configuration.maximumLength
-            return BenchmarkWork(tokens: sizes.rows * length) { _ in
-                let mark = b.arena.mark
-                defer { b.arena.rewind(to: mark) }
+            return BenchmarkWork(tokens: sizes.rows * length, on: b, isRecorded: false) {
                 let outputs = encoders.map {
                     $0(text(rows: sizes.rows, length: length, vocabulary: $0.configuration.vocabularySize), on: b)
                 }
@@ -46,7 +41,6 @@ extension BenchmarkSubject {
                 _ = network.prepare(
                     text: states, added: added(c, rows: sizes.rows, side: c.latentSide, on: b),
                     timesteps: (0..<20).map { Float(50 * $0) }, on: b)
-                try b.synchronize()
             }
         }
     }
@@ -68,12 +62,7 @@ extension BenchmarkSubject {
         let side = try sizes.tokenSide(factor: c.scale, standard: max(1, 256 / c.scale))
         return { b in
             let latents = randomNumbers([sizes.rows, side, side, c.network.latentChannels], on: b)
-            return BenchmarkWork(tokens: sizes.rows * side * side) { _ in
-                let mark = b.arena.mark
-                defer { b.arena.rewind(to: mark) }
-                _ = network.decode(latents, on: b)
-                try b.synchronize()
-            }
+            return BenchmarkWork(tokens: sizes.rows * side * side, on: b) { _ = network.decode(latents, on: b) }
         }
     }
 }

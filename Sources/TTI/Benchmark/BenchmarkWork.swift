@@ -3,11 +3,54 @@ internal import TTIFormats
 internal import TTIModels
 
 /// Work that is measured unit by unit: a token of every image, a masked step, a prompt, a picture.
-struct BenchmarkWork {
+final class BenchmarkWork {
     /// Image tokens that a unit makes.
     let tokens: Int
-    /// Does a unit; the position in the sequence matters to decoding only.
-    let run: (_ position: Int) throws -> Void
+    /// Puts the sequence at a position; for decoding.
+    let begin: (_ position: Int) -> Void
+    private let backend: any Backend
+    private let unit: () -> Void
+    private let isRecorded: Bool
+    private var program: (any Program)?
+
+    /// - Parameters:
+    ///   - isRecorded: whether a unit reads nothing from the host, so that it is recorded at first and replayed then.
+    ///   - begin: puts the sequence at a position.
+    ///   - unit: issues a unit; what it allocates is given back.
+    init(
+        tokens: Int, on backend: any Backend, isRecorded: Bool = true, begin: @escaping (Int) -> Void = { _ in },
+        unit: @escaping () -> Void
+    ) {
+        self.tokens = tokens
+        self.backend = backend
+        self.isRecorded = isRecorded
+        self.begin = begin
+        self.unit = {
+            let mark = backend.arena.mark
+            defer { backend.arena.rewind(to: mark) }
+            unit()
+        }
+    }
+
+    /// A unit, without waiting for it.
+    func issue() {
+        if let program {
+            program.replay()
+        } else if isRecorded {
+            program = backend.record(unit)
+        } else {
+            unit()
+        }
+    }
+
+    func wait() throws(DeviceError) { try backend.synchronize() }
+
+    /// A unit at a position, and waits for it.
+    func run(_ position: Int) throws {
+        begin(position)
+        issue()
+        try wait()
+    }
 }
 
 /// Sizes of what is measured.
@@ -88,19 +131,13 @@ extension BenchmarkSubject {
             let last = b.upload(HostTensor([Int32](repeating: 0, count: sizes.images), [sizes.images]))
             let codes = b.upload(
                 HostTensor([Int32](repeating: 0, count: sizes.images * capacity), [sizes.images, capacity]))
-            var program: (any Program)?
-            func token() {
-                let mark = b.arena.mark
-                defer { b.arena.rewind(to: mark) }
-                let logits = network.step(last, at: state.position, caches, prompt, on: b)
-                b.copy(b.guideAndSample(logits, state, into: codes), to: last)
-                b.increment(in: state.position)
-            }
-            return BenchmarkWork(tokens: sizes.images) { position in
-                b.write(HostTensor([Int32(position)], [1]), to: state.position)
-                if let program { program.replay() } else { program = b.record { token() } }
-                try b.synchronize()
-            }
+            return BenchmarkWork(
+                tokens: sizes.images, on: b, begin: { b.write(HostTensor([Int32($0)], [1]), to: state.position) },
+                unit: {
+                    let logits = network.step(last, at: state.position, caches, prompt, on: b)
+                    b.copy(b.guideAndSample(logits, state, into: codes), to: last)
+                    b.increment(in: state.position)
+                })
         }
     }
 
@@ -110,11 +147,8 @@ extension BenchmarkSubject {
             let c = network.configuration
             let length = min(sizes.tokens ?? c.maximumTextLength, c.maximumTextLength)
             let text = text(rows: sizes.rows, length: length, vocabulary: c.vocabularySize)
-            return BenchmarkWork(tokens: sizes.rows * length) { _ in
-                let mark = b.arena.mark
-                defer { b.arena.rewind(to: mark) }
+            return BenchmarkWork(tokens: sizes.rows * length, on: b, isRecorded: false) {
                 _ = network.prepare(network.encode(text, on: b), on: b)
-                try b.synchronize()
             }
         }
     }
@@ -134,25 +168,23 @@ extension BenchmarkSubject {
         let start = (0..<images * places).map { index in
             index % places * 7919 % places < open ? Int32(maskToken) : Int32(index % 100)
         }
-        let host = HostTensor(start, [images, places])
-        let tokens = b.upload(host)
+        let begin = b.upload(HostTensor(start, [images, places]))
+        let tokens = b.upload(HostTensor(start, [images, places]))
+        let zero = b.upload(HostTensor([Int32(0)], [1]))
         let state = samplingState(images, on: b)
         let grid = MaskedGrid(
             tokens: tokens, predicted: b.upload(HostTensor(start.map { min($0, 99) }, [images, places])),
             maskToken: maskToken, remaining: b.upload(HostTensor([Int32(open / 2)], [1])),
             noise: b.upload(HostTensor([Float(1)], [1])), order: nil)
         let masked = start.prefix(places).count { $0 == Int32(maskToken) }
-        return BenchmarkWork(tokens: images * places) { _ in
-            let mark = b.arena.mark
-            defer { b.arena.rewind(to: mark) }
-            b.write(host, to: tokens)
-            b.write(HostTensor([Int32(0)], [1]), to: state.position)
+        return BenchmarkWork(tokens: images * places, on: b) {
+            b.copy(begin, to: tokens)
+            b.copy(zero, to: state.position)
             let unknown = b.maskedPlaces(tokens, maskToken: maskToken, count: masked)
             let rows = sizes.rows == images ? tokens : b.concatenate([tokens, tokens], axis: 0)
             var choice = logits(rows, unknown)
             if sizes.rows != images { choice = b.guide(choice, state) }
             b.unmask(choice, at: unknown, state, in: grid)
-            try b.synchronize()
         }
     }
 
@@ -173,11 +205,8 @@ extension BenchmarkSubject {
         { b in
             let c = network.configuration
             let text = randomNumbers([sizes.rows, c.textLength, c.textWidth], on: b)
-            return BenchmarkWork(tokens: sizes.rows * c.textLength) { _ in
-                let mark = b.arena.mark
-                defer { b.arena.rewind(to: mark) }
+            return BenchmarkWork(tokens: sizes.rows * c.textLength, on: b, isRecorded: false) {
                 _ = network.prepare(text: text, on: b)
-                try b.synchronize()
             }
         }
     }
@@ -204,14 +233,11 @@ extension BenchmarkSubject {
             let (c, t) = (network.configuration, encoder.configuration)
             let text = text(rows: sizes.rows, length: t.maximumLength, vocabulary: t.vocabularySize)
             let conditions = [Float](repeating: 256, count: c.microConditionCount)
-            return BenchmarkWork(tokens: sizes.rows * t.maximumLength) { _ in
-                let mark = b.arena.mark
-                defer { b.arena.rewind(to: mark) }
+            return BenchmarkWork(tokens: sizes.rows * t.maximumLength, on: b, isRecorded: false) {
                 let states = encoder(text, on: b)
                 if let pooled = states.projected {
                     _ = network.prepare(text: states.penultimate, pooled: pooled, microConditions: [conditions], on: b)
                 }
-                try b.synchronize()
             }
         }
     }
@@ -224,12 +250,7 @@ extension BenchmarkSubject {
         return { b in
             let codes = (0..<sizes.rows * side * side).map { Int32($0 * 37 % c.codebookSize) }
             let tokens = b.upload(HostTensor(codes, [sizes.rows, side, side]))
-            return BenchmarkWork(tokens: codes.count) { _ in
-                let mark = b.arena.mark
-                defer { b.arena.rewind(to: mark) }
-                _ = network.decode(tokens, on: b)
-                try b.synchronize()
-            }
+            return BenchmarkWork(tokens: codes.count, on: b) { _ = network.decode(tokens, on: b) }
         }
     }
 

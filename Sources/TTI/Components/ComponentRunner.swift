@@ -1,5 +1,4 @@
 internal import TTIAccounting
-internal import TTICPU
 internal import TTICore
 package import TTIFormats
 internal import TTIModels
@@ -41,7 +40,7 @@ package struct ComponentRunner {
     ///   - folder: a pipeline's or the component's own.
     /// - Throws: `TTIError`.
     package static func run(
-        _ component: String, in folder: CheckpointFolder, input: String, form: Form, device: ComputeDevice,
+        _ component: String, in folder: CheckpointFolder, input: String, form: Form, device: ChosenDevice,
         precision: Precision
     ) throws(TTIError) -> Result {
         try translatingErrors {
@@ -61,17 +60,13 @@ package struct ComponentRunner {
                 case "vae.encode": try autoencoderEncoder(configuration, input)
                 default: try autoencoderDecoder(configuration, input)
                 }
-            let weightType: DType =
-                switch precision {
-                case .automatic, .float32: .float32
-                case .bfloat16: .bfloat16
-                case .int8: .int8
-                }
-            let threads: Int? = if case .cpu(let threads) = device { threads } else { nil }
+            // For comparison: float32 everywhere unless told otherwise.
+            let weightType = device.weightType(precision == .automatic ? .float32 : precision, onCPU: .float32)
             // What it takes is counted first, from shapes alone.
-            let counter = AccountingBackend(weightType: weightType)
+            let counter = AccountingBackend(device.types(weightType))
             _ = try preparation(.shapesOnly(dtype: .float32), counter)(counter)
-            let backend = try CPUBackend.make(weightType: weightType, threads: threads)
+            try MemoryNeed(weights: counter.preparedByteCount, work: counter.arena.peak).check(on: device)
+            let backend = try makeBackend(device, weightType)
             let pass = try preparation(.checkpoint(network.weights()), backend)
             try backend.reserve(arenaBytes: counter.arena.peak)
             let outputs = try pass(backend)
