@@ -103,7 +103,7 @@ extension CUDABackend {
         if y.elementCount == 0 { return y }
         if isDecoding(x) {
             decode(x, matrix, norm: norm, bias: bias, activation, adding: residual, into: y)
-        } else {
+        } else if !multiplyByLibrary(x, matrix, bias: bias, activation, adding: residual, into: y) {
             tiles(x, matrix, bias: bias, activation, adding: residual, into: y)
         }
         return y
@@ -142,6 +142,27 @@ extension CUDABackend {
         launch(
             kernel, grid: ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1), threads: 256,
             shared: shared, parameters)
+    }
+
+    /// Many rows by cuBLASLt, which can add but has none of our biases and activations.
+    /// - Returns: false when it is not there or cannot do this.
+    private func multiplyByLibrary(
+        _ x: Tensor, _ matrix: DeviceMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
+        into y: Tensor
+    ) -> Bool {
+        guard let matrixLibrary, bias == nil, activation == .identity, matrix.inputs % 8 == 0, matrix.outputs % 8 == 0,
+            (x.address | y.address | (residual?.address ?? 0)) % 16 == 0
+        else { return false }
+        let entries = x.shape[0]
+        let shape = MatrixLibrary.Shape(
+            rows: x.rowCount / entries, inputs: matrix.inputs, stride: matrix.stride, outputs: matrix.outputs,
+            adds: residual != nil)
+        let workspace = scratch("matrix library", MatrixLibrary.workspaceBytes)
+        return matrixLibrary.multiply(
+            shape, batch: entries,
+            at: ctti_product_addresses(
+                y: y.device, x: x.device, weight: matrix.elements.device, residual: residual.device,
+                workspace: workspace.device))
     }
 
     /// Many rows: tiles of rows and outputs.

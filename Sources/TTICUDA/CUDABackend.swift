@@ -22,6 +22,8 @@ package final class CUDABackend: Backend {
     let memory: DeviceMemory
     let kernels: KernelLibrary
     let staging: Staging
+    /// cuBLASLt, where it is found: nothing needs it.
+    let matrixLibrary: MatrixLibrary?
     /// `[1]` int32: set by operations of choice that meet a number that is not finite.
     let nonFinite: Tensor
     /// Memory between kernels of one operation, outside the arena; grows, never in a recording.
@@ -40,6 +42,7 @@ package final class CUDABackend: Backend {
         memory = DeviceMemory(device)
         kernels = try KernelLibrary(device, activations: weightType == .float32 ? .float32 : .bfloat16)
         staging = try Staging(device, memory)
+        matrixLibrary = weightType == .bfloat16 ? MatrixLibrary(device) : nil
         nonFinite = Tensor(buffer: try memory.allocate(4), byteOffset: 0, shape: [1], dtype: .int32)
         device.fill(nonFinite.address, 4)
     }

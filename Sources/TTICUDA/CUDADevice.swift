@@ -178,6 +178,25 @@ package final class CUDADevice {
         check(unsafe driver.pointee.fill(UInt64(address), byte, bytes, stream), "filling \(bytes) bytes")
     }
 
+    /// How long what `body` issues takes on the device; waits for it. nil when the device has failed.
+    package func milliseconds(_ body: () -> Void) -> Float? {
+        makeCurrent()
+        var (start, end): (ctti_handle?, ctti_handle?) = (nil, nil)
+        guard fault == nil, unsafe driver.pointee.create_event(&start, 0) == 0,
+            unsafe driver.pointee.create_event(&end, 0) == 0
+        else { return nil }
+        defer {
+            unsafe _ = driver.pointee.destroy_event(start)
+            unsafe _ = driver.pointee.destroy_event(end)
+        }
+        check(unsafe driver.pointee.record_event(start, stream), "marking a time")
+        body()
+        check(unsafe driver.pointee.record_event(end, stream), "marking a time")
+        guard check(unsafe driver.pointee.synchronize_event(end), "waiting for a time") else { return nil }
+        var time: Float = 0
+        return unsafe driver.pointee.elapsed(&time, start, end) == 0 ? time : nil
+    }
+
     // MARK: Recording
 
     /// What `body` issues, as a graph that can be replayed; nothing of it is done.

@@ -2,5 +2,6 @@
 #pragma once
 #include "Parameters.h"
 #include "driver.h"
+#include "matrix_library.h"
 #include "sources.h"
 
