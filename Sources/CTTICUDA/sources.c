@@ -6,16 +6,18 @@ static const char device_cuh[] = {
 static const char parameters_h[] = {
 #embed "include/Parameters.h"
     , 0};
-static const char decode_attention_cu[] = {
-#embed "Kernels/decode_attention.cu"
-    , 0};
 static const char decode_linear_cu[] = {
 #embed "Kernels/decode_linear.cu"
+    , 0};
+static const char tiles_cuh[] = {
+#embed "Kernels/tiles.cuh"
+    , 0};
+static const char tiles_cu[] = {
+#embed "Kernels/tiles.cu"
     , 0};
 static const char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
     , 0};
-
 static const char norm_cu[] = {
 #embed "Kernels/norm.cu"
     , 0};
@@ -28,13 +30,14 @@ static const char weights_cu[] = {
 const ctti_source ctti_kernel_headers[] = {
     SOURCE("device.cuh", device_cuh),
     SOURCE("Parameters.h", parameters_h),
+    SOURCE("tiles.cuh", tiles_cuh),
 };
 const size_t ctti_kernel_header_count = sizeof ctti_kernel_headers / sizeof ctti_kernel_headers[0];
 
 const ctti_source ctti_kernel_sources[] = {
-    SOURCE("decode_attention.cu", decode_attention_cu),
     SOURCE("decode_linear.cu", decode_linear_cu),
     SOURCE("elementwise.cu", elementwise_cu),
+    SOURCE("tiles.cu", tiles_cu),
     SOURCE("norm.cu", norm_cu),
     SOURCE("weights.cu", weights_cu),
 };

@@ -66,21 +66,27 @@ package final class CUDABackend: Backend {
     }
 
     /// Memory that one kernel of an operation leaves something in for the next; its contents are undefined.
-    /// - Parameter isZeroed: it begins as zeros; what is written there stays until it grows.
-    func scratch(_ name: String, _ byteCount: Int, isZeroed: Bool = false) -> UInt {
+    func scratch(_ name: String, _ byteCount: Int) -> UInt {
         if let buffer = scratches[name], buffer.byteCount >= byteCount { return buffer.address }
         precondition(!device.isRecording, "scratch '\(name)' grows in a recording")
         do {
             // What uses the old one may still be under way.
             try device.synchronize()
             let buffer = try memory.allocate(byteCount + byteCount / 2)
-            if isZeroed { device.fill(buffer.address, buffer.byteCount) }
             scratches[name] = buffer
             return buffer.address
         } catch {
             device.keep(error)
             return 0
         }
+    }
+
+    /// int32 counters that are zero between operations: a kernel that counts one up sets it back.
+    func counters(_ count: Int) -> UInt {
+        let before = scratches["counters"]?.address
+        let address = scratch("counters", 4 * count)
+        if let buffer = scratches["counters"], buffer.address != before { device.fill(address, buffer.byteCount) }
+        return address
     }
 
     package func prepare(constant: HostTensor) throws(DeviceError) -> Tensor {

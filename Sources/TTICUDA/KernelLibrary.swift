@@ -7,6 +7,8 @@ internal import TTICore
 struct CUDAKernel {
     let name: String
     let function: ctti_handle
+    /// The most dynamic shared memory that it may be started with.
+    let sharedBytes: Int
 }
 
 /// The kernels of one device and one type of activations, compiled by NVRTC or taken from the disk.
@@ -44,21 +46,26 @@ final class KernelLibrary {
     }
 
     /// A kernel by its name; traps when there is none.
+    /// - Parameter shared: bytes of dynamic shared memory that it is to be started with.
     func kernel(_ name: String, shared: Int = 0) -> CUDAKernel {
-        if let kernel = kernels[name] { return kernel }
+        let kernel = kernels[name] ?? find(name)
+        if shared > kernel.sharedBytes {
+            // 227 KB on Hopper, 163 KB on sm_80, 99 KB on sm_86.
+            unsafe _ = device.driver.pointee.set_function_attribute(kernel.function, 8, Int32(shared))
+            kernels[name] = unsafe CUDAKernel(name: name, function: kernel.function, sharedBytes: shared)
+        }
+        return kernel
+    }
+
+    private func find(_ name: String) -> CUDAKernel {
         device.makeCurrent()
         for index in unsafe modules.indices {
             var function: ctti_handle?
             if unsafe device.driver.pointee.function(&function, modules[index], name) == 0,
                 let function = unsafe function
             {
-                // Allows all the shared memory that a block may have: 227 KB on Hopper, 163 KB on sm_80, 99 KB on sm_86.
-                if shared > 48 << 10 {
-                    unsafe _ = device.driver.pointee.set_function_attribute(function, 8, Int32(shared))
-                }
-                let kernel = unsafe CUDAKernel(name: name, function: function)
-                // Those that need more than a standard amount of shared memory say so every time.
-                if shared <= 48 << 10 { kernels[name] = kernel }
+                let kernel = unsafe CUDAKernel(name: name, function: function, sharedBytes: 48 << 10)
+                kernels[name] = kernel
                 return kernel
             }
         }

@@ -16,17 +16,31 @@ INLINE float number_at(device_address x, int64_t i, int type) {
                                   : half_to_float(pointer<const uint16_t>(x)[i]);
 }
 
+INLINE void assign_number(device_address y, int64_t i, int type, float v) {
+    if (type == TTI_FLOAT32) {
+        pointer<float>(y)[i] = v;
+    } else {
+        pointer<bfloat16>(y)[i] = to_bfloat16(v);
+    }
+}
+
 KERNEL(convert, tti_convert, THREADS) {
     wait_for_inputs();
     int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * LANES;
     for (int64_t j = i; j < p.rows * p.y_stride && j < i + LANES; j++) {
         int64_t row = j / p.y_stride, column = j % p.y_stride, source = row * p.width + column;
         float v = column < p.width ? number_at(p.x, source, p.from) : 0.0f;
-        if (p.to == TTI_FLOAT32) {
-            pointer<float>(p.y)[j] = v;
-        } else {
-            pointer<bfloat16>(p.y)[j] = to_bfloat16(v);
-        }
+        assign_number(p.y, j, p.to, v);
+    }
+}
+
+KERNEL(pack_kernel, tti_pack_kernel, THREADS) {
+    wait_for_inputs();
+    int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * LANES;
+    for (int64_t j = i; j < p.outputs * p.taps * p.y_channels && j < i + LANES; j++) {
+        int64_t channel = j % p.y_channels, tap = j / p.y_channels % p.taps, output = j / p.y_channels / p.taps;
+        int64_t source = (output * p.channels + channel) * p.taps + tap;
+        assign_number(p.y, j, p.to, channel < p.channels ? number_at(p.x, source, p.from) : 0.0f);
     }
 }
 

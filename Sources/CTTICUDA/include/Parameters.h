@@ -98,35 +98,13 @@ typedef struct tti_convert {
     int32_t from, to;
 } tti_convert;
 
-// MARK: decode_attention.cu
-
-// Few queries, each over the keys that it sees, which are counted in chunks; strides are in elements. With `position`, the
-// one query of an entry stands there; else query i stands at i (`causal`) or sees all `keys`. With `new_keys`, the keys and
-// values of the position are taken from there and written to the cache.
-typedef struct tti_decode_attention {
-    // y [batch · queries, heads · width]
-    device_address y, q, keys, values;
-    // [batch, heads · width] in rows of q_stride, or 0
-    device_address new_keys, new_values;
-    // int32, or 0
-    device_address position;
-    // float [key_batch, key_count] and [bias_heads, queries, key_count], or 0
-    device_address key_bias, score_bias;
-    // float [batch · queries · heads, chunks, 2 + width], and int32 [batch · queries · heads] of zeros, left as zeros
-    device_address partials, counters;
-    int64_t q_stride;
-    // From one key to the next, one head to the next, one entry to the next.
-    int64_t key_row, key_head, key_entry, value_row, value_head, value_entry;
-    int32_t batch, key_batch, queries, key_count, heads, width, bias_heads, causal, window_columns, window_reach;
-    float scale;
-} tti_decode_attention;
-
-// Keys and values [batch, heads · width], in rows of their own, into caches [batch, heads, capacity, width] at `position`.
-typedef struct tti_append {
-    device_address keys, values, new_keys, new_values, position;
-    int64_t key_stride, value_stride, count, capacity;
-    int32_t heads, width;
-} tti_append;
+// A convolution's kernel as tiles.cu reads it: y [outputs, taps, channels up to y_channels] = x [outputs, channels, taps].
+typedef struct tti_pack_kernel {
+    device_address y, x;
+    int64_t outputs, channels, taps, y_channels;
+    // tti_type
+    int32_t from, to;
+} tti_pack_kernel;
 
 enum tti_type { TTI_FLOAT32, TTI_FLOAT16, TTI_BFLOAT16 };
 
@@ -149,3 +127,35 @@ typedef struct tti_row_norm {
     int32_t width, norm;
     float epsilon;
 } tti_row_norm;
+
+// MARK: tiles.cu
+
+// y [rows, outputs] = activation(a · weightᵀ + bias) + residual. Row r of a is what output pixel r sees: for each tap a
+// pixel of x, 16-byte pieces of its channels, or zeros. A matrix is an image of 1×1 pixels for each row, with one tap.
+typedef struct tti_tiles {
+    device_address y, x, weight;
+    // [outputs] float32; or 0
+    device_address bias;
+    // [rows, outputs]; or 0
+    device_address residual;
+    // Where `splits` is more than 1: sums of parts of the depth, and a zero for each tile.
+    device_address partial, counters;
+    // int8 only: [rows] and [outputs] float32
+    device_address x_scales, weight_scales;
+    // Bytes from one output's weights to the next; a multiple of 16.
+    int64_t weight_stride;
+    int32_t rows, outputs;
+    // Of one image, before and after; `shift` is 1 where it is doubled as it is read.
+    int32_t height, width, output_height, output_width, shift;
+    int32_t kernel_width, stride, top, left;
+    // 16-byte pieces of a pixel, and of all taps.
+    int32_t channel_pieces, pieces;
+    int32_t splits;
+    int32_t activation;
+} tti_tiles;
+
+// y [rows, width up to y_width] = x [rows, width], filled up with zeros; rows of y are whole pieces of 16 bytes.
+typedef struct tti_pad_rows {
+    device_address y, x;
+    int64_t rows, width, y_width;
+} tti_pad_rows;
