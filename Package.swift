@@ -74,7 +74,7 @@ let package = Package(
             ], swiftSettings: strict),
         .executableTarget(
             name: "tti-check",
-            dependencies: ["TTICore", "TTICPU", "TTICUDA", "TTITestSupport"], swiftSettings: strict),
+            dependencies: ["TTICore", "TTICPU", "TTICUDA", "TTIAccounting", "TTITestSupport"], swiftSettings: strict),
         .executableTarget(
             name: "tti-fuzz", dependencies: ["TTICore", "TTIFormats", "TTIText"], swiftSettings: strict),
         tests("TTICoreTests", ["TTICore"]),

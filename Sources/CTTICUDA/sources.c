@@ -6,6 +6,9 @@ static const char device_cuh[] = {
 static const char parameters_h[] = {
 #embed "include/Parameters.h"
     , 0};
+static const char decode_attention_cu[] = {
+#embed "Kernels/decode_attention.cu"
+    , 0};
 static const char decode_linear_cu[] = {
 #embed "Kernels/decode_linear.cu"
     , 0};
@@ -35,6 +38,7 @@ const ctti_source ctti_kernel_headers[] = {
 const size_t ctti_kernel_header_count = sizeof ctti_kernel_headers / sizeof ctti_kernel_headers[0];
 
 const ctti_source ctti_kernel_sources[] = {
+    SOURCE("decode_attention.cu", decode_attention_cu),
     SOURCE("decode_linear.cu", decode_linear_cu),
     SOURCE("elementwise.cu", elementwise_cu),
     SOURCE("tiles.cu", tiles_cu),

@@ -4,11 +4,58 @@ package import TTICore
 extension CUDABackend {
     package func attention(
         _ q: Columns, _ k: Columns, _ v: Columns, heads: Int, scale: Float, mask: AttentionMask
-    ) -> Tensor { preconditionFailure("not there yet") }
-    package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {
-        preconditionFailure("not there yet")
+    ) -> Tensor {
+        let call = AttentionCall(q, k, v, heads: heads, scale: scale, mask: mask)
+        checkActivations(q.tensor, k.tensor, v.tensor)
+        let result = allocate([call.batch, call.queries, q.count], activationType)
+        attendOneByOne(call, into: result)
+        return result
     }
-    package func decodeAttention(
-        _ q: Columns, over cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
-    ) -> Tensor { preconditionFailure("not there yet") }
+
+    /// Few queries: each reads the keys and values for itself.
+    private func attendOneByOne(_ call: AttentionCall, into result: Tensor) {
+        let (k, v, width) = (call.k, call.v, Int64(call.headWidth))
+        var parameters = tti_decode_attention()
+        (parameters.y, parameters.q) = (result.device, call.q.device)
+        (parameters.keys, parameters.values) = (k.device, v.device)
+        (parameters.key_bias, parameters.score_bias) = (call.mask.keyBias.device, call.mask.scoreBias.device)
+        parameters.q_stride = Int64(call.q.rowStride)
+        (parameters.key_row, parameters.key_head) = (Int64(k.rowStride), width)
+        (parameters.value_row, parameters.value_head) = (Int64(v.rowStride), width)
+        parameters.key_entry = Int64(call.keys * k.rowStride)
+        parameters.value_entry = Int64(call.keys * v.rowStride)
+        (parameters.batch, parameters.key_batch) = (Int32(call.batch), Int32(call.keyBatch))
+        (parameters.queries, parameters.key_count) = (Int32(call.queries), Int32(call.keys))
+        (parameters.heads, parameters.width) = (Int32(call.heads), Int32(call.headWidth))
+        parameters.bias_heads = Int32(call.biasHeads)
+        parameters.causal = call.mask.causal ? 1 : 0
+        if let window = call.mask.window { parameters.set(window) }
+        parameters.scale = call.scale
+        launchDecodeAttention(parameters, most: call.keys)
+    }
+}
+
+/// The operands and extents of one call of attention, checked.
+struct AttentionCall {
+    let q, k, v: Columns
+    let batch, queries, keyBatch, keys, heads, headWidth, biasHeads: Int
+    let scale: Float
+    let mask: AttentionMask
+
+    init(_ q: Columns, _ k: Columns, _ v: Columns, heads: Int, scale: Float, mask: AttentionMask) {
+        (self.q, self.k, self.v, self.heads, self.scale, self.mask) = (q, k, v, heads, scale, mask)
+        (batch, queries) = (q.tensor.shape[0], q.tensor.shape[1])
+        (keyBatch, keys) = (k.tensor.shape[0], k.tensor.shape[1])
+        headWidth = q.count / heads
+        biasHeads = mask.scoreBias?.shape[0] ?? 1
+        precondition(
+            q.count % heads == 0 && k.count == q.count && v.count == q.count && keyBatch > 0 && batch % keyBatch == 0
+                && v.tensor.shape[0] == keyBatch && v.tensor.shape[1] == keys && keys > 0,
+            "\(heads) heads of \(q.count) in \(q.tensor.shape), \(k.tensor.shape), \(v.tensor.shape)")
+        precondition(
+            mask.keyBias?.elementCount ?? keyBatch * keys == keyBatch * keys
+                && mask.scoreBias?.elementCount ?? biasHeads * queries * keys == biasHeads * queries * keys
+                && (biasHeads == 1 || biasHeads == heads) && (mask.window == nil || mask.causal),
+            "masks of attention over \(k.tensor.shape)")
+    }
 }

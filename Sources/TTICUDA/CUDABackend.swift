@@ -66,13 +66,15 @@ package final class CUDABackend: Backend {
     }
 
     /// Memory that one kernel of an operation leaves something in for the next; its contents are undefined.
-    func scratch(_ name: String, _ byteCount: Int) -> UInt {
+    /// - Parameter isZeroed: it begins as zeros; what is written there stays until it grows.
+    func scratch(_ name: String, _ byteCount: Int, isZeroed: Bool = false) -> UInt {
         if let buffer = scratches[name], buffer.byteCount >= byteCount { return buffer.address }
         precondition(!device.isRecording, "scratch '\(name)' grows in a recording")
         do {
             // What uses the old one may still be under way.
             try device.synchronize()
             let buffer = try memory.allocate(byteCount + byteCount / 2)
+            if isZeroed { device.fill(buffer.address, buffer.byteCount) }
             scratches[name] = buffer
             return buffer.address
         } catch {

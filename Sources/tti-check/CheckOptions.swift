@@ -12,6 +12,8 @@ struct CheckOptions {
         case fused
         /// A replay against the first time, bit for bit.
         case replay
+        /// How long each takes on a GPU, in microseconds; only when it is asked for.
+        case time
     }
 
     struct Failure: Error {
@@ -20,13 +22,13 @@ struct CheckOptions {
 
     var backend = "cuda"
     var types: [DType] = [.float32, .bfloat16, .int8]
-    var checks = Check.allCases
+    var checks: [Check] = [.reference, .batch, .fused, .replay]
     /// Parts of names of cases; empty for all.
     var filters: [String] = []
     var isHelp = false
 
     static let help = """
-        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay]... [--filter TEXT]...
+        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|time]... [--filter TEXT]...
 
         Holds every operation of a backend against the Double-precision reference: results, batches, fused operations,
         replays. Exit 1 when something is not as it should be.

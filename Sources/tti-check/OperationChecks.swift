@@ -18,6 +18,10 @@ struct OperationChecks {
                 options.filters.isEmpty || options.filters.contains { opCase.description.contains($0) }
             }
             for check in options.checks {
+                if check == .time {
+                    try OperationTimes(backend).run(options.filters)
+                    continue
+                }
                 var count = 0
                 var failed = 0
                 for opCase in cases where applies(check, opCase) {
@@ -43,7 +47,7 @@ struct OperationChecks {
 
     private func applies(_ check: CheckOptions.Check, _ opCase: OpCase) -> Bool {
         switch check {
-        case .reference: true
+        case .reference, .time: true
         case .batch: opCase.isBatchable
         case .fused: OperationChecks.fused.contains(opCase.operation)
         // Operations that change an operand in place are not repeatable.
@@ -73,6 +77,7 @@ struct OperationChecks {
             let primitives = PrimitivesOnlyBackend(try make(type))
             return differences(opCase, try opCase.run(on: backend), try opCase.run(on: primitives), backend)
         case .replay: return try replayFault(opCase, backend)
+        case .time: return nil
         }
     }
 

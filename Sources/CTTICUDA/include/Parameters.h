@@ -106,6 +106,36 @@ typedef struct tti_pack_kernel {
     int32_t from, to;
 } tti_pack_kernel;
 
+// MARK: decode_attention.cu
+
+// Few queries, each over the keys that it sees, which are counted in chunks; strides are in elements. With `position`, the
+// one query of an entry stands there; else query i stands at i (`causal`) or sees all `keys`. With `new_keys`, the keys and
+// values of the position are taken from there and written to the cache.
+typedef struct tti_decode_attention {
+    // y [batch · queries, heads · width]
+    device_address y, q, keys, values;
+    // [batch, heads · width] in rows of q_stride, or 0
+    device_address new_keys, new_values;
+    // int32, or 0
+    device_address position;
+    // float [key_batch, key_count] and [bias_heads, queries, key_count], or 0
+    device_address key_bias, score_bias;
+    // float [batch · queries · heads, chunks, 2 + width], and int32 [batch · queries · heads] of zeros, left as zeros
+    device_address partials, counters;
+    int64_t q_stride;
+    // From one key to the next, one head to the next, one entry to the next.
+    int64_t key_row, key_head, key_entry, value_row, value_head, value_entry;
+    int32_t batch, key_batch, queries, key_count, heads, width, bias_heads, causal, window_columns, window_reach;
+    float scale;
+} tti_decode_attention;
+
+// Keys and values [batch, heads · width], in rows of their own, into caches [batch, heads, capacity, width] at `position`.
+typedef struct tti_append {
+    device_address keys, values, new_keys, new_values, position;
+    int64_t key_stride, value_stride, count, capacity;
+    int32_t heads, width;
+} tti_append;
+
 enum tti_type { TTI_FLOAT32, TTI_FLOAT16, TTI_BFLOAT16 };
 
 // y [rows, stride] int8 and scales [rows] of x [rows, width].
