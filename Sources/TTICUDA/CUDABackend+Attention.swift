@@ -31,6 +31,7 @@ extension CUDABackend {
         parameters.causal = call.mask.causal ? 1 : 0
         if let window = call.mask.window { parameters.set(window) }
         parameters.scale = call.scale
+        parameters.is_settled = isSettled(k.tensor) && isSettled(v.tensor) ? 1 : 0
         launchDecodeAttention(parameters, most: call.keys)
     }
 }

@@ -45,7 +45,11 @@ extension CUDABackend {
         var parameters = tti_decode_attention()
         (parameters.y, parameters.q) = (result.device, q.device)
         (parameters.keys, parameters.values) = (cache.keys.device, cache.values.device)
-        if let new { (parameters.new_keys, parameters.new_values) = (new.keys.device, new.values.device) }
+        if let new {
+            (parameters.new_keys, parameters.new_values) = (new.keys.device, new.values.device)
+            // The rest of the cache is from the tokens before, and so is the position.
+            parameters.is_settled = isSettled(cache.keys) && isSettled(position) ? 1 : 0
+        }
         parameters.position = position.device
         parameters.q_stride = Int64(q.rowStride)
         (parameters.key_row, parameters.value_row) = (Int64(width), Int64(width))

@@ -26,6 +26,8 @@ package final class CUDABackend: Backend {
     let matrixLibrary: MatrixLibrary?
     /// `[1]` int32: set by operations of choice that meet a number that is not finite.
     let nonFinite: Tensor
+    /// Where the arena stood when the recording began.
+    private var recordingMark = 0
     /// Memory between kernels of one operation, outside the arena; grows, never in a recording.
     private var scratches: [String: Buffer] = [:]
     /// How many kernel files had to be compiled; the others were on the disk.
@@ -208,7 +210,15 @@ package final class CUDABackend: Backend {
     package func record(_ body: @escaping () -> Void) -> any Program {
         // Done once as it is: whatever is found out or allocated at first use is there when the graph is made.
         body()
-        return unsafe CUDAProgram(device, device.capture(body))
+        recordingMark = arena.mark
+        defer { recordingMark = 0 }
+        return unsafe CUDAProgram(device, device.capture(body), body)
+    }
+
+    /// Whether keys, values or a position were there before the recording began, so that the kernel before one of its kernels
+    /// has not written them (a step changes them in the place of its own token only, and the position at its end).
+    func isSettled(_ tensor: Tensor) -> Bool {
+        device.isRecording && (tensor.buffer !== arena.buffer || tensor.byteOffset + tensor.byteCount <= recordingMark)
     }
 
     package func copy(_ source: Tensor, to target: Tensor) {

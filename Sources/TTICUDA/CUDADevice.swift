@@ -239,9 +239,12 @@ package final class CUDADevice {
 final class CUDAProgram: Program {
     private let device: CUDADevice
     private let program: ctti_handle?
+    /// What was recorded; it holds the weights that the graph reads.
+    private let body: () -> Void
 
-    init(_ device: CUDADevice, _ program: ctti_handle?) {
+    init(_ device: CUDADevice, _ program: ctti_handle?, _ body: @escaping () -> Void) {
         self.device = device
+        self.body = body
         unsafe self.program = program
     }
 

@@ -5,6 +5,7 @@
 // shares a key, 16 bytes a thread; a thread asks for all its keys and values before it uses the first. Softmax is online: a
 // warp's part is merged with the other warps' through shared memory, and where there are several chunks, the last block to
 // come merges them, in the order of the chunks. Keys that a window hides are not read: chunks count the keys that are seen.
+// Keys and values that the kernel before did not write (`is_settled`) are asked for before it ends.
 #include "device.cuh"
 
 #define THREADS 256
@@ -140,8 +141,7 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
     __shared__ float mosts[WARPS], totals[WARPS], parts[WARPS * WARP * LANES];
     __shared__ int is_last;
     int member = threadIdx.x % team, group = threadIdx.x / team, warp = threadIdx.x / WARP;
-    wait_for_inputs();
-    let_next_begin();
+    if (!p.is_settled) wait_for_inputs();
     visible_keys seen = find_visible_keys(p, blockIdx.z % p.queries);
     int first = blockIdx.x * chunk, left = seen.count - first;
     if (left <= 0 && first > 0) return;
@@ -155,17 +155,24 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
 #pragma unroll
     for (int i = 0; i < passes; i++) {
         if (i * keys_of_pass < left) {
-            int index = min(first + i * keys_of_pass + group, seen.count - 1);
-            places[i] = seen.key(index);
-            bool is_new = place.new_keys && index == seen.count - 1;
-            keys[i] = load_stream((is_new ? place.new_keys : place.keys + places[i] * p.key_row) + column);
+            places[i] = seen.key(min(first + i * keys_of_pass + group, seen.count - 1));
+            keys[i] = load_stream(place.keys + places[i] * p.key_row + column);
         }
     }
 #pragma unroll
     for (int i = 0; i < passes; i++) {
-        if (i * keys_of_pass < left) {
-            bool is_new = place.new_keys && first + i * keys_of_pass + group >= seen.count - 1;
-            values[i] = load_stream((is_new ? place.new_values : place.values + places[i] * p.value_row) + column);
+        if (i * keys_of_pass < left) values[i] = load_stream(place.values + places[i] * p.value_row + column);
+    }
+    if (p.is_settled) wait_for_inputs();
+    let_next_begin();
+    // The place of the token itself is not written yet.
+    if (place.new_keys && left <= chunk) {
+#pragma unroll
+        for (int i = 0; i < passes; i++) {
+            if (i * keys_of_pass < left && first + i * keys_of_pass + group >= seen.count - 1) {
+                keys[i] = load_stream(place.new_keys + column);
+                values[i] = load_stream(place.new_values + column);
+            }
         }
     }
 

@@ -126,6 +126,8 @@ typedef struct tti_decode_attention {
     // From one key to the next, one head to the next, one entry to the next.
     int64_t key_row, key_head, key_entry, value_row, value_head, value_entry;
     int32_t batch, key_batch, queries, key_count, heads, width, bias_heads, causal, window_columns, window_reach;
+    // Whether keys, values and the position are older than the kernel before.
+    int32_t is_settled;
     float scale;
 } tti_decode_attention;
 
