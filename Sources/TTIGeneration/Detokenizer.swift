@@ -29,7 +29,7 @@ package struct Detokenizer {
     func encode(_ pixels: [Float], height: Int, width: Int, on b: any Backend) throws(DeviceError) -> [Int32] {
         let mark = b.arena.mark
         defer { b.arena.rewind(to: mark) }
-        let latents = network.encode(b.upload(HostTensor(pixels, [1, height, width, 3])), on: b)
+        let latents = network.encode(b.uploadActivations(HostTensor(pixels, [1, height, width, 3])), on: b)
         return try b.readIntegers(network.codes(latents, on: b))
     }
 }

@@ -27,6 +27,17 @@ package final class MaskedPipeline: ImagePipeline {
         let grid: MaskedGrid
         /// With PyTorch's random numbers only: one generator for each image.
         var generators: [TorchRandomStream]
+        /// Where replays pay: the network without its head, recorded at the first step of all images.
+        var recorded: RecordedNetwork?
+    }
+
+    /// The part of a step whose shapes are the same in every step.
+    private struct RecordedNetwork {
+        let program: any Program
+        /// `[rows, tokens, channels]`, what every replay leaves.
+        let hidden: Tensor
+        /// Where the arena's memory that it lies in ends.
+        let end: Int
     }
 
     package init(
@@ -116,9 +127,7 @@ package final class MaskedPipeline: ImagePipeline {
         // at first nothing is known, so images of one prompt have the same logits
         let isShared = index == 0 && masked == settings.tokenCount && run.batch.isOnePrompt
         let tokens = isShared ? run.grid.tokens.prefixRows(0..<1) : run.grid.tokens  // [images or 1, tokens]
-        let rows = settings.isGuided ? b.concatenate([tokens, tokens], axis: 0) : tokens  // [rows, tokens]
-        let grid = rows.reshaped([rows.shape[0], settings.gridHeight, settings.gridWidth])
-        let hidden = transformer.hidden(grid, run.prompt, on: b)  // [rows, tokens, channels]
+        let hidden = hidden(tokens, run)  // [rows, tokens, channels]
         let unknown = b.maskedPlaces(tokens, maskToken: maskToken, count: masked)  // [images or 1, masked]
         var logits = transformer.logits(hidden, at: unknown, on: b)  // [rows, masked, codes]
         if settings.isGuided { logits = b.guide(logits, run.state) }  // [images or 1, masked, codes]
@@ -129,6 +138,37 @@ package final class MaskedPipeline: ImagePipeline {
             b.unmask(logits, at: places, run.state, in: run.grid)
         }
         b.increment(in: run.state.position)
+    }
+
+    /// Tokens to what the head sees. The shapes after it follow the schedule; those in it are the same in every step but a
+    /// first one that several images share.
+    private func hidden(_ tokens: Tensor, _ run: Run) -> Tensor {
+        let b = backend
+        guard b.issuesAhead, tokens.shape == run.grid.tokens.shape else { return network(tokens, run) }
+        let mark = b.arena.mark
+        if let recorded = run.recorded {
+            recorded.program.replay()
+            // Its memory is taken, as it was in the recording.
+            b.arena.rewind(to: mark)
+            _ = b.arena.allocate([recorded.end - mark], .int8)
+            return recorded.hidden
+        }
+        var hidden: Tensor?
+        let program = b.record { [unowned self] in
+            b.arena.rewind(to: mark)
+            hidden = network(tokens, run)
+        }
+        guard let hidden else { preconditionFailure("a recording that did not happen") }
+        self.run?.recorded = RecordedNetwork(program: program, hidden: hidden, end: b.arena.mark)
+        return hidden
+    }
+
+    private func network(_ tokens: Tensor, _ run: Run) -> Tensor {
+        let b = backend
+        let settings = run.batch.settings
+        let rows = settings.isGuided ? b.concatenate([tokens, tokens], axis: 0) : tokens  // [rows, tokens]
+        return transformer.hidden(
+            rows.reshaped([rows.shape[0], settings.gridHeight, settings.gridWidth]), run.prompt, on: b)
     }
 
     /// The step's choice as diffusers makes it with PyTorch's random numbers.

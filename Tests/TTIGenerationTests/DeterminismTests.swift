@@ -1,5 +1,7 @@
+import TTICPU
 import TTICore
 import TTIGeneration
+import TTITestSupport
 import Testing
 
 /// The same seed gives the same tokens, whatever else is going on.
@@ -34,6 +36,22 @@ import Testing
             return try pipeline.run(pipeline.batch(Self.prompt, seeds: [21, 22]))
         }
         #expect(tokens[0] == tokens[1] && tokens[0] == tokens[2])
+    }
+
+    @Test(arguments: [[3], [3, 4, 5]] as [[UInt64]])
+    func `a masked step whose network is replayed makes the same tokens`(seeds: [UInt64]) throws {
+        let tokens = try [false, true].map { issuesAhead in
+            let backend = PrimitivesOnlyBackend(CPUBackend(weightType: .float32, threads: 2))
+            backend.issuesAhead = issuesAhead
+            try backend.reserve(arenaBytes: 1 << 28)
+            let pipeline = try ShippedPipelines.open("scenes-masked").makePipeline(on: backend, weights: .files)
+            let batch = pipeline.batch(Self.prompt, seeds: seeds) {
+                ($0.steps, $0.gridHeight, $0.gridWidth) = (6, 8, 8)
+            }
+            // A second batch makes a recording of its own.
+            return [try pipeline.run(batch), try pipeline.run(batch)]
+        }
+        #expect(tokens[0] == tokens[1] && tokens[0][0] == tokens[0][1])
     }
 
     @Test(arguments: ["scenes-masked", "scenes-ar"])

@@ -3,6 +3,8 @@ package import TTICore
 /// Another backend without its own fused operations: what is left are the defaults, the oracles of every override.
 package final class PrimitivesOnlyBackend: Backend {
     package let wrapped: any Backend
+    /// Whether pipelines are to replay what they can.
+    package var issuesAhead = false
 
     package init(_ wrapped: any Backend) { self.wrapped = wrapped }
 
