@@ -124,9 +124,10 @@ extension CUDABackend {
         let normBytes = norm == nil ? 0 : padded * 8
         let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / rowBytes)
         let group = min(x.rowCount, isFloat ? 8 : 16, fitting)
-        // As many outputs a block that all blocks are under way at once, two on a multiprocessor.
+        // As many outputs a block that there is one block for each multiprocessor: the next product's fits beside it, and
+        // its weights are on their way when this one ends.
         let eights = (matrix.outputs + 7) / 8
-        let tiles = isFloat ? 1 : [1, 2, 4].first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount } ?? 8
+        let tiles = isFloat ? 1 : [1, 2, 3, 4, 6].first { (eights + $0 - 1) / $0 <= device.multiprocessorCount } ?? 8
         let shared = max(group * rowBytes + normBytes, 8 * group * tiles * 8 * 4)
         let kernel =
             isFloat

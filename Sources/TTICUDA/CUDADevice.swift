@@ -24,6 +24,8 @@ package final class CUDADevice {
     private(set) var isRecording = false
     /// Wait after every kernel, so that a fault names its operation (TTI_CUDA_SYNC=1).
     private let waitsAlways: Bool
+    /// Let a kernel begin before the one before it ends (programmatic dependent launch); not with TTI_CUDA_NO_OVERLAP.
+    private let overlaps: Bool
     private let handle: Int32
 
     /// - Throws: `.unavailable`: no such device, or one that is too old; `.lost`: the driver gave it up.
@@ -71,6 +73,7 @@ package final class CUDADevice {
         unsafe self.context = context
         unsafe self.stream = stream
         waitsAlways = unsafe getenv("TTI_CUDA_SYNC").map { unsafe $0[0] == 49 } ?? false
+        overlaps = unsafe capability >= 90 && !waitsAlways && getenv("TTI_CUDA_NO_OVERLAP") == nil
     }
 
     deinit {
@@ -153,7 +156,7 @@ package final class CUDADevice {
                 var configuration = unsafe ctti_launch_configuration(
                     grid_x: UInt32(grid.0), grid_y: UInt32(grid.1), grid_z: UInt32(grid.2), block_x: UInt32(threads),
                     block_y: 1, block_z: 1, shared_bytes: UInt32(shared), stream: stream, attributes: attribute,
-                    attribute_count: capability >= 90 && !waitsAlways ? 1 : 0)
+                    attribute_count: overlaps ? 1 : 0)
                 var list: [UnsafeMutableRawPointer?] = unsafe [UnsafeMutableRawPointer(structure)]
                 return unsafe driver.pointee.launch(&configuration, kernel.function, &list, nil)
             }

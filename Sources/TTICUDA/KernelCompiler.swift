@@ -19,7 +19,7 @@ struct KernelCompiler {
         // Hopper's and Blackwell's own instructions are in targets of their own.
         let target = "sm_\(capability)\(capability == 90 || capability >= 100 ? "a" : "")"
         return ["--gpu-architecture=\(target)", "--std=c++17", "-default-device"]
-            + (activations == .bfloat16 ? ["-DTTI_BF16"] : [])
+            + (activations == .bfloat16 ? ["-DTTI_BF16"] : []) + KernelCompiler.experiments
     }
 
     /// - Throws: `.unavailable`: no NVRTC and something is not in the cache, or a file does not compile.
@@ -37,6 +37,11 @@ struct KernelCompiler {
         return Images(
             files: zip(sources, images).map { ($0.name, $1 ?? []) }, compiledCount: missing.count)
     }
+
+    /// Options of an experiment with kernels: TTI_CUDA_OPTIONS="-DNAME -DOTHER".
+    private static let experiments: [String] =
+        unsafe getenv("TTI_CUDA_OPTIONS").map { unsafe String(cString: $0).split(separator: " ").map(String.init) }
+        ?? []
 
     // MARK: One file
 

@@ -64,7 +64,8 @@ final class KernelLibrary {
             if unsafe device.driver.pointee.function(&function, modules[index], name) == 0,
                 let function = unsafe function
             {
-                let kernel = unsafe CUDAKernel(name: name, function: function, sharedBytes: 48 << 10)
+                // 48 KB need no leave, of which the kernel's fixed arrays take a part.
+                let kernel = unsafe CUDAKernel(name: name, function: function, sharedBytes: 32 << 10)
                 kernels[name] = kernel
                 return kernel
             }

@@ -141,6 +141,7 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
     __shared__ float mosts[WARPS], totals[WARPS], parts[WARPS * WARP * LANES];
     __shared__ int is_last;
     int member = threadIdx.x % team, group = threadIdx.x / team, warp = threadIdx.x / WARP;
+    let_next_begin();
     if (!p.is_settled) wait_for_inputs();
     visible_keys seen = find_visible_keys(p, blockIdx.z % p.queries);
     int first = blockIdx.x * chunk, left = seen.count - first;
@@ -164,7 +165,6 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
         if (i * keys_of_pass < left) values[i] = load_stream(place.values + places[i] * p.value_row + column);
     }
     if (p.is_settled) wait_for_inputs();
-    let_next_begin();
     // The place of the token itself is not written yet.
     if (place.new_keys && left <= chunk) {
 #pragma unroll
@@ -292,7 +292,6 @@ KERNEL(decode_attention_general, tti_decode_attention, THREADS) {
     float *q = (float *)shared, *mixed = q + p.width, *weights = mixed + p.width;
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     wait_for_inputs();
-    let_next_begin();
     visible_keys seen = find_visible_keys(p, blockIdx.z % p.queries);
     decode_place place = find_place(p, blockIdx.y, blockIdx.z);
     for (int column = threadIdx.x; column < p.width; column += THREADS) {
@@ -344,7 +343,6 @@ KERNEL(decode_attention_general, tti_decode_attention, THREADS) {
 // Keys and values of one token for each entry, into its place; a thread for an element.
 KERNEL(append_to_cache, tti_append, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= p.count) return;
     int64_t width = p.width, columns = p.heads * width, entry = i / columns, column = i % columns;

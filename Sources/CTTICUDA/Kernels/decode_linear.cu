@@ -153,6 +153,7 @@ INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int
     constexpr int depth = IN_FLIGHT / tiles;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     int count = (blocks - warp + WARPS - 1) / WARPS;
+    let_next_begin();
     weight_stream<tiles> weights(p, first_output, element_bytes);
     bytes16 w[depth][tiles];
 #pragma unroll
@@ -210,7 +211,6 @@ template <int tiles> INLINE void multiply_bfloat16(const tti_decode_linear &p) {
     stream<tiles>(p, blockIdx.x * tiles * 8, padded / 32, 2, rows, shared, stride, d, [&] {
         if (p.norm) stage_norm(p, padded, norm);
         wait_for_inputs();
-        let_next_begin();
         stage_rows(p, first_row, rows, padded, shared, stride);
         copy_wait<0>();
         __syncthreads();
@@ -274,7 +274,6 @@ template <int tiles> INLINE void multiply_int8(const tti_decode_linear &p) {
     stream<tiles>(p, blockIdx.x * tiles * 8, padded / 64, 1, rows, shared, stride, d, [&] {
         if (p.norm) stage_norm(p, padded, norm);
         wait_for_inputs();
-        let_next_begin();
         stage_rows(p, first_row, rows, padded, shared, stride);
         copy_wait<0>();
         __syncthreads();
@@ -294,7 +293,9 @@ template <int tiles> INLINE void multiply_int8(const tti_decode_linear &p) {
 
 DECODE_LINEAR(1)
 DECODE_LINEAR(2)
+DECODE_LINEAR(3)
 DECODE_LINEAR(4)
+DECODE_LINEAR(6)
 DECODE_LINEAR(8)
 
 #else
@@ -321,7 +322,6 @@ template <int most_rows> INLINE void multiply_float(const tti_decode_linear &p) 
     }
     if (p.norm) stage_norm(p, padded, norm);
     wait_for_inputs();
-    let_next_begin();
     stage_rows(p, first_row, rows, padded, shared, stride);
     copy_wait<0>();
     __syncthreads();

@@ -146,14 +146,19 @@ INLINE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory");
 template <int left> INLINE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory"); }
 
 // Programmatic dependent launch (sm_90; before, nothing): `wait_for_inputs` stands before the first read of anything that
-// an earlier kernel wrote, and in every kernel; `let_next_begin` where the next kernel may be brought in.
+// an earlier kernel wrote, and in every kernel; `let_next_begin` where the next kernel may be brought in: at the beginning,
+// so that its weights are on their way while this one still waits.
+INLINE void let_next_begin() {
+#if __CUDA_ARCH__ >= 900 && !defined(TTI_TRIGGER_LATE)
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 INLINE void wait_for_inputs() {
+    let_next_begin();
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
-}
-INLINE void let_next_begin() {
-#if __CUDA_ARCH__ >= 900
+#if __CUDA_ARCH__ >= 900 && defined(TTI_TRIGGER_LATE)
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }

@@ -18,7 +18,6 @@ template <int count> INLINE void add_at(const tti_add &p, int64_t i) {
 
 KERNEL(add, tti_add, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     int64_t i = thread_index();
     if (is_whole(p.x | p.y | p.other | p.period * sizeof(element))) {
         if (i * LANES < p.count) add_at<LANES>(p, i * LANES);
@@ -30,7 +29,6 @@ KERNEL(add, tti_add, THREADS) {
 // `other` in float: learnt positions, biases.
 KERNEL(add_constant, tti_add, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     const element *x = pointer<const element>(p.x);
     const float *other = pointer<const float>(p.other);
     int64_t i = thread_index();
@@ -41,7 +39,6 @@ KERNEL(add_constant, tti_add, THREADS) {
 
 KERNEL(activate, tti_activate, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     int64_t i = thread_index();
     const element *x = pointer<const element>(p.x);
     element *y = pointer<element>(p.y);
@@ -69,7 +66,6 @@ template <int count> INLINE void gate_at(const tti_gate &p, int64_t row, int64_t
 
 KERNEL(gate, tti_gate, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     int64_t i = thread_index() * LANES;
     if (is_whole(p.x | p.y | p.width * sizeof(element))) {
         if (i < p.rows * p.width) gate_at<LANES>(p, i / p.width, i % p.width);
@@ -88,7 +84,6 @@ template <int count> INLINE void modulate_at(const tti_modulate &p, int64_t row,
 
 KERNEL(modulate, tti_modulate, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     int64_t i = thread_index() * LANES;
     if (is_whole(p.x | p.y | p.modulation | p.width * sizeof(element))) {
         if (i < p.rows * p.width) modulate_at<LANES>(p, i / p.width, i % p.width);
@@ -106,7 +101,6 @@ template <class word> INLINE void join_at(const tti_join &p, int64_t i) {
 
 KERNEL(join, tti_join, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     uint64_t sizes = p.x | p.y | p.offset | p.stride | p.bytes;
     int64_t i = thread_index();
     if (sizes % 16 == 0) {
@@ -132,7 +126,6 @@ template <int count> INLINE void gather_at(const tti_gather &p, int64_t row, int
 
 KERNEL(gather, tti_gather, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     int64_t i = thread_index() * LANES, total = p.entries * p.count * p.width;
     if (is_whole(p.x | p.y | p.width * sizeof(element))) {
         if (i < total) gather_at<LANES>(p, i / p.width, i % p.width);
@@ -151,19 +144,16 @@ template <class T> INLINE void embed_at(const tti_embed &p) {
 
 KERNEL(embed_float, tti_embed, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     embed_at<float>(p);
 }
 
 KERNEL(embed_bfloat16, tti_embed, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     embed_at<bfloat16>(p);
 }
 
 KERNEL(depth_to_space, tti_depth_to_space, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     // `rows` of the result, each of 2 · width pixels.
     int64_t i = thread_index() * LANES, row_size = 2 * p.width * p.channels;
     for (int64_t j = i; j < p.rows * row_size && j < i + LANES; j++) {
@@ -176,14 +166,12 @@ KERNEL(depth_to_space, tti_depth_to_space, THREADS) {
 
 KERNEL(increment, tti_increment, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     int64_t i = thread_index();
     if (i < p.count) pointer<int32_t>(p.counter)[i] += 1;
 }
 
 KERNEL(copy, tti_copy, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     int64_t i = thread_index() * 16;
     if ((p.x | p.y) % 16 == 0 && i + 16 <= p.bytes) {
         *pointer<bytes16>(p.y + i) = *pointer<const bytes16>(p.x + i);

@@ -27,7 +27,6 @@ INLINE void finish(const tti_row_norm &p, int64_t row, int column, floats<count>
 // The row in registers; its width is a multiple of a vector.
 template <int vectors> INLINE void norm_in_registers(const tti_row_norm &p) {
     wait_for_inputs();
-    let_next_begin();
     int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
     int lane = threadIdx.x % WARP;
     if (row >= p.rows) return;
@@ -64,7 +63,6 @@ KERNEL(norm_8, tti_row_norm, THREADS) { norm_in_registers<8>(p); }
 // Rows of any width anywhere.
 KERNEL(norm_any, tti_row_norm, THREADS) {
     wait_for_inputs();
-    let_next_begin();
     int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
     int lane = threadIdx.x % WARP;
     if (row >= p.rows) return;

@@ -195,7 +195,6 @@ template <class shape, class product> INLINE void multiply_tiles(const tti_tiles
     place_rows<shape>(p, places, first_row);
     __syncthreads();
     wait_for_inputs();
-    let_next_begin();
 
     tile_loader<shape> loader(p, places, first_column, first);
 #pragma unroll
@@ -262,7 +261,6 @@ TILES(tiles_int8_32x64, 32, 64, 4, 3, 128, matrix_product<shape, int32_t, 2, 2>)
 // Rows as tiles read them. A thread writes 16 bytes.
 KERNEL(pad_rows, tti_pad_rows, 256) {
     wait_for_inputs();
-    let_next_begin();
     int64_t i = ((int64_t)blockIdx.x * 256 + threadIdx.x) * LANES, row = i / p.y_width, column = i % p.y_width;
     if (row >= p.rows) return;
     const element *x = pointer<const element>(p.x) + row * p.width;
