@@ -74,7 +74,9 @@ let package = Package(
             ], swiftSettings: strict),
         .executableTarget(
             name: "tti-check",
-            dependencies: ["TTICore", "TTICPU", "TTICUDA", "TTIAccounting", "TTITestSupport"], swiftSettings: strict),
+            dependencies: [
+                "TTI", "TTICore", "TTIFormats", "TTIGeneration", "TTICPU", "TTICUDA", "TTIAccounting", "TTITestSupport",
+            ], swiftSettings: strict),
         .executableTarget(
             name: "tti-fuzz", dependencies: ["TTICore", "TTIFormats", "TTIText"], swiftSettings: strict),
         tests("TTICoreTests", ["TTICore"]),

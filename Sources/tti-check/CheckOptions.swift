@@ -14,6 +14,9 @@ struct CheckOptions {
         case replay
         /// How long each takes on a GPU, in microseconds; only when it is asked for.
         case time
+        /// Whole models: the checkpoints that ship against the same on the CPU, batches against each image alone, replays
+        /// against direct work; only when it is asked for.
+        case models
     }
 
     struct Failure: Error {
@@ -25,13 +28,25 @@ struct CheckOptions {
     var checks: [Check] = [.reference, .batch, .fused, .replay]
     /// Parts of names of cases; empty for all.
     var filters: [String] = []
+    /// Where the checkpoints are that ship.
+    var checkpoints = "Checkpoints"
+    /// Small images and few steps.
+    var isQuick = false
+    /// Where a summary goes.
+    var json: String?
+    /// Compute capabilities that kernels are compiled for, without a device, instead of all checks.
+    var compiledCapabilities: [Int] = []
     var isHelp = false
 
     static let help = """
-        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|time]... [--filter TEXT]...
+        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|time|models]...
+                  [--filter TEXT]... [--checkpoints FOLDER] [--quick] [--json FILE]
+        tti-check --compile 80,90,100 [--json FILE]
 
         Holds every operation of a backend against the Double-precision reference: results, batches, fused operations,
-        replays. Exit 1 when something is not as it should be.
+        replays; and, with --check models, the checkpoints that ship against the same on the CPU (--quick: small images, few
+        steps; --filter: by name). --compile compiles every kernel for GPUs of these compute capabilities, which need not be
+        there. Exit 1 when something is not as it should be.
         """
 
     init(_ arguments: [String]) throws(Failure) {
@@ -55,6 +70,15 @@ struct CheckOptions {
                 guard let check = Check(rawValue: name) else { throw Failure(text: "--check '\(name)' is not known") }
                 checks.append(check)
             case "--filter": filters.append(try value(argument))
+            case "--checkpoints": checkpoints = try value(argument)
+            case "--quick": isQuick = true
+            case "--json": json = try value(argument)
+            case "--compile":
+                let list = try value(argument)
+                compiledCapabilities = list.split(separator: ",").compactMap { Int($0) }
+                guard !compiledCapabilities.isEmpty, compiledCapabilities.allSatisfy({ $0 >= 80 && $0 < 1000 }) else {
+                    throw Failure(text: "--compile '\(list)' is no list such as 80,90,100")
+                }
             case "--help": isHelp = true
             default: throw Failure(text: "'\(argument)' is not known")
             }

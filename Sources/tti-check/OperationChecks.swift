@@ -1,44 +1,34 @@
-internal import TTICPU
-internal import TTICUDA
 internal import TTICore
 internal import TTITestSupport
 
 /// Holds the operations of a backend against the reference and against themselves.
 struct OperationChecks {
     let options: CheckOptions
+    let report: CheckReport
 
-    init(_ options: CheckOptions) { self.options = options }
-
-    /// - Returns: whether everything is as it should be.
-    func run() throws -> Bool {
-        var failures = 0
-        for type in options.types {
-            let backend = try make(type)
+    func run() throws {
+        let checks = options.checks.filter { $0 != .models }
+        for type in checks.isEmpty ? [] : options.types {
+            let backend = try options.makeBackend(type)
             let cases = OpCase.checked.filter { opCase in
                 options.filters.isEmpty || options.filters.contains { opCase.description.contains($0) }
             }
-            for check in options.checks {
+            for check in checks {
                 if check == .time {
                     try OperationTimes(backend).run(options.filters)
                     continue
                 }
                 var count = 0
-                var failed = 0
+                var failures: [String] = []
                 for opCase in cases where applies(check, opCase) {
                     count += 1
                     guard let fault = try fault(opCase, check, on: backend, type) else { continue }
-                    failed += 1
-                    print("FAILED \(options.backend) \(type) \(check.rawValue): \(opCase): \(fault)")
+                    failures.append("\(opCase): \(fault)")
                 }
-                print("\(options.backend) \(type) \(check.rawValue): \(count - failed) of \(count) cases passed")
-                failures += failed
+                report.add(
+                    "\(options.backend) \(check.rawValue)", type, count: count, failures: failures, unit: "cases")
             }
         }
-        return failures == 0
-    }
-
-    private func make(_ type: DType) throws -> any Backend {
-        options.backend == "cpu" ? CPUBackend(weightType: type, threads: 2) : try CUDABackend(weightType: type)
     }
 
     private static let fused: Set = [
@@ -47,7 +37,7 @@ struct OperationChecks {
 
     private func applies(_ check: CheckOptions.Check, _ opCase: OpCase) -> Bool {
         switch check {
-        case .reference, .time: true
+        case .reference, .time, .models: true
         case .batch: opCase.isBatchable
         case .fused: OperationChecks.fused.contains(opCase.operation)
         // Operations that change an operand in place are not repeatable.
@@ -74,10 +64,10 @@ struct OperationChecks {
             }
             return nil
         case .fused:
-            let primitives = PrimitivesOnlyBackend(try make(type))
+            let primitives = PrimitivesOnlyBackend(try options.makeBackend(type))
             return differences(opCase, try opCase.run(on: backend), try opCase.run(on: primitives), backend)
         case .replay: return try replayFault(opCase, backend)
-        case .time: return nil
+        case .time, .models: return nil
         }
     }
 

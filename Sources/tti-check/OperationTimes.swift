@@ -39,7 +39,8 @@ struct OperationTimes {
             let time = times.sorted()[times.count / 2]
             let (rate, speed) = (Float(bytes) / time / 1000, Float(cost.flops) / time / 1e6)
             print(
-                "time \(backend.weightType) \(opCase): \(tenths(time)) us, \(tenths(rate)) GB/s, \(tenths(speed)) TFLOP/s")
+                "time \(backend.weightType) \(opCase): \(tenths(time)) us, \(tenths(rate)) GB/s, \(tenths(speed)) TFLOP/s"
+            )
         }
     }
 

@@ -1,5 +1,5 @@
-// tti-check: every operation of a backend against the Double-precision reference, without a testing library, so that it can
-// be carried to a machine with a GPU and no Swift.
+// tti-check: every operation of a backend against the Double-precision reference, and whole models against the CPU, without a
+// testing library, so that it can be carried to a machine with a GPU and no Swift.
 internal import Glibc
 internal import TTICore
 
@@ -8,9 +8,7 @@ do throws(CheckOptions.Failure) {
     if options.isHelp {
         print(CheckOptions.help)
     } else {
-        do {
-            exit(try OperationChecks(options).run() ? 0 : 1)
-        } catch {
+        do { exit(try run(options) ? 0 : 1) } catch {
             complain("tti-check: error[backend.failed]: \(error)")
             exit(70)
         }
@@ -18,6 +16,21 @@ do throws(CheckOptions.Failure) {
 } catch {
     complain("tti-check: error[usage]: \(error.text); try --help")
     exit(64)
+}
+
+/// - Returns: whether everything is as it should be.
+func run(_ options: CheckOptions) throws -> Bool {
+    let report = CheckReport()
+    if options.compiledCapabilities.isEmpty {
+        report.note("backend", options.backend)
+        report.note("device", try options.deviceName())
+        try OperationChecks(options: options, report: report).run()
+        if options.checks.contains(.models) { try ModelChecks(options: options, report: report).run() }
+    } else {
+        CompilationChecks(options: options, report: report).run()
+    }
+    if let json = options.json { try report.write(to: json) }
+    return report.isClean
 }
 
 /// A line on standard error.

@@ -12,7 +12,7 @@ package struct NumberTypes: Sendable, Hashable {
         (self.weights, self.cache, self.activations) = (weights, cache, activations)
     }
 
-    init(_ backend: any Backend) {
+    package init(_ backend: any Backend) {
         self.init(weights: backend.weightType, cache: backend.cacheType, activations: backend.activationType)
     }
 }
