@@ -109,6 +109,16 @@ extension CUDABackend {
         return y
     }
 
+    /// How many times eight outputs a block makes. One block for each multiprocessor, when it can ask for all its weights at
+    /// once (64 KB): then the next product's block fits beside it, and asks for its own before this one ends. Of larger
+    /// matrices two blocks are under way.
+    private func tilesOfBlock(eights: Int, outputBytes: Int) -> Int {
+        let sizes = [1, 2, 3, 4, 6]
+        let alone = sizes.first { (eights + $0 - 1) / $0 <= device.multiprocessorCount } ?? 8
+        if alone * 8 * outputBytes <= 64 << 10 { return alone }
+        return sizes.first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount } ?? 8
+    }
+
     /// The most that a block asks of the shared memory for rows, so that two blocks fit a multiprocessor.
     private static let sharedBytes = 96 << 10
 
@@ -124,10 +134,8 @@ extension CUDABackend {
         let normBytes = norm == nil ? 0 : padded * 8
         let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / rowBytes)
         let group = min(x.rowCount, isFloat ? 8 : 16, fitting)
-        // As many outputs a block that there is one block for each multiprocessor: the next product's fits beside it, and
-        // its weights are on their way when this one ends.
         let eights = (matrix.outputs + 7) / 8
-        let tiles = isFloat ? 1 : [1, 2, 3, 4, 6].first { (eights + $0 - 1) / $0 <= device.multiprocessorCount } ?? 8
+        let tiles = isFloat ? 1 : tilesOfBlock(eights: eights, outputBytes: padded * matrix.elements.dtype.byteCount)
         let shared = max(group * rowBytes + normBytes, 8 * group * tiles * 8 * 4)
         let kernel =
             isFloat

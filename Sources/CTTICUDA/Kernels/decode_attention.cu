@@ -141,7 +141,6 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
     __shared__ float mosts[WARPS], totals[WARPS], parts[WARPS * WARP * LANES];
     __shared__ int is_last;
     int member = threadIdx.x % team, group = threadIdx.x / team, warp = threadIdx.x / WARP;
-    let_next_begin();
     if (!p.is_settled) wait_for_inputs();
     visible_keys seen = find_visible_keys(p, blockIdx.z % p.queries);
     int first = blockIdx.x * chunk, left = seen.count - first;

@@ -153,7 +153,6 @@ INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int
     constexpr int depth = IN_FLIGHT / tiles;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     int count = (blocks - warp + WARPS - 1) / WARPS;
-    let_next_begin();
     weight_stream<tiles> weights(p, first_output, element_bytes);
     bytes16 w[depth][tiles];
 #pragma unroll

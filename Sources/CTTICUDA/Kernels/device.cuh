@@ -145,20 +145,12 @@ INLINE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory");
 // Waits until at most `left` groups of this thread are under way.
 template <int left> INLINE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory"); }
 
-// Programmatic dependent launch (sm_90; before, nothing): `wait_for_inputs` stands before the first read of anything that
-// an earlier kernel wrote, and in every kernel; `let_next_begin` where the next kernel may be brought in: at the beginning,
-// so that its weights are on their way while this one still waits.
-INLINE void let_next_begin() {
-#if __CUDA_ARCH__ >= 900 && !defined(TTI_TRIGGER_LATE)
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
+// Programmatic dependent launch (sm_90; before, nothing): stands in every kernel, before the first read of anything that an
+// earlier kernel wrote; what no kernel writes (weights) may be asked for above it. The next kernel is brought in when this
+// one's inputs are there: earlier, its loads get in the way (measured: a product of 1024 to 3072 takes 3.3 us instead of 2.8).
 INLINE void wait_for_inputs() {
-    let_next_begin();
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-#if __CUDA_ARCH__ >= 900 && defined(TTI_TRIGGER_LATE)
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
