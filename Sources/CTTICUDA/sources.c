@@ -9,6 +9,9 @@ static const char parameters_h[] = {
 static const char decode_attention_cu[] = {
 #embed "Kernels/decode_attention.cu"
     , 0};
+static const char ceilings_cu[] = {
+#embed "Kernels/ceilings.cu"
+    , 0};
 static const char decode_linear_cu[] = {
 #embed "Kernels/decode_linear.cu"
     , 0};
@@ -39,6 +42,7 @@ const size_t ctti_kernel_header_count = sizeof ctti_kernel_headers / sizeof ctti
 
 const ctti_source ctti_kernel_sources[] = {
     SOURCE("decode_attention.cu", decode_attention_cu),
+    SOURCE("ceilings.cu", ceilings_cu),
     SOURCE("decode_linear.cu", decode_linear_cu),
     SOURCE("elementwise.cu", elementwise_cu),
     SOURCE("tiles.cu", tiles_cu),

@@ -191,3 +191,16 @@ typedef struct tti_pad_rows {
     device_address y, x;
     int64_t rows, width, y_width;
 } tti_pad_rows;
+
+// MARK: ceilings.cu
+
+// `count` pieces of 16 bytes.
+typedef struct tti_read_all {
+    device_address y, x;
+    int64_t count;
+} tti_read_all;
+
+typedef struct tti_rounds {
+    device_address y;
+    int32_t rounds;
+} tti_rounds;

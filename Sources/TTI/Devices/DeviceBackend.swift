@@ -52,9 +52,4 @@ extension CUDABackend: DeviceBackend {
     /// The one that issues the work.
     var threadCount: Int { 1 }
     var freeMemory: Int { device.memory.free }
-
-    // Nothing is measured here yet.
-    func measureCeilings() throws(DeviceError) -> MeasuredCeilings {
-        MeasuredCeilings(readGBs: 0, copyGBs: 0, teraFLOPs: 0, tileTeraFLOPs: nil, tileTeraOPs: nil)
-    }
 }
