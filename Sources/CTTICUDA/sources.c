@@ -24,6 +24,12 @@ static const char tiles_cu[] = {
 static const char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
     , 0};
+static const char image_norm_cu[] = {
+#embed "Kernels/image_norm.cu"
+    , 0};
+static const char depthwise_cu[] = {
+#embed "Kernels/depthwise.cu"
+    , 0};
 static const char norm_cu[] = {
 #embed "Kernels/norm.cu"
     , 0};
@@ -47,6 +53,8 @@ const ctti_source ctti_kernel_sources[] = {
     SOURCE("elementwise.cu", elementwise_cu),
     SOURCE("tiles.cu", tiles_cu),
     SOURCE("norm.cu", norm_cu),
+    SOURCE("depthwise.cu", depthwise_cu),
+    SOURCE("image_norm.cu", image_norm_cu),
     SOURCE("weights.cu", weights_cu),
 };
 const size_t ctti_kernel_source_count = sizeof ctti_kernel_sources / sizeof ctti_kernel_sources[0];

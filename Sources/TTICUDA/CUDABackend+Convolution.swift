@@ -83,5 +83,21 @@ extension CUDABackend {
         return y
     }
 
-    package func depthwiseConvolve(_ x: Tensor, _ weight: Tensor) -> Tensor { preconditionFailure("not there yet") }
+    package func depthwiseConvolve(_ x: Tensor, _ weight: Tensor) -> Tensor {
+        precondition(
+            x.shape.rank == 4 && weight.shape.rank == 3 && x.shape.last == weight.shape.last
+                && weight.shape[0] % 2 == 1 && weight.shape[1] % 2 == 1,
+            "\(x.shape) with a kernel of \(weight.shape)")
+        precondition(x.elementCount < 1 << 32, "an image of \(x.shape)")
+        checkActivations(x)
+        let y = allocate(x.shape, activationType)
+        let isWhole = x.shape.last % lanes == 0 && (x.address | y.address | weight.address) % 16 == 0
+        launch(
+            isWhole ? "depthwise" : "depthwise_any", elements: y.elementCount, each: isWhole ? lanes : 1,
+            tti_depthwise(
+                y: y.device, x: x.device, weight: weight.device, count: Int64(y.elementCount),
+                height: Int32(x.shape[1]), width: Int32(x.shape[2]), channels: Int32(x.shape[3]),
+                kernel_height: Int32(weight.shape[0]), kernel_width: Int32(weight.shape[1])))
+        return y
+    }
 }

@@ -179,10 +179,6 @@ extension CUDABackend {
         _ x: Tensor, _ matrix: DeviceMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
         into y: Tensor
     ) {
-        precondition(matrix.elements.dtype == activationType, "tiles of \(matrix.elements.dtype)")
-        multiplyTiles(
-            x, inputs: matrix.inputs, weight: matrix.elements.device,
-            weightStride: matrix.stride * activationType.byteCount, tokens: x.rowCount / x.shape[0], into: y,
-            outputs: matrix.outputs, bias: bias, activation, adding: residual)
+        multiplyTiles(x, matrix, bias: bias, activation, adding: residual, into: y)
     }
 }

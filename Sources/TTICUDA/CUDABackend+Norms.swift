@@ -28,11 +28,4 @@ extension CUDABackend {
                 width: Int32(width), norm: ProductNorm(parameters: parameters).kind, epsilon: parameters.epsilon))
         return result
     }
-
-    package func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor {
-        preconditionFailure("not there yet")
-    }
-    package func globalResponseNorm(_ x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor {
-        preconditionFailure("not there yet")
-    }
 }

@@ -65,25 +65,36 @@ extension CUDABackend {
 
     /// activation(x · weightᵀ + bias) + residual, for matrices that are no images.
     /// - Parameters:
-    ///   - x: `[rows, inputs]`
-    ///   - weight: the address of `[outputs, inputs]` in the type of activations.
-    ///   - weightStride: bytes from row to row, a multiple of 16; what is between is zero.
-    ///   - tokens: how many rows an entry of the batch has.
-    ///   - y: `[rows, outputs]`
+    ///   - x: `[entries, tokens, inputs]`
+    ///   - y: `[entries, tokens, outputs]`
     func multiplyTiles(
-        _ x: Tensor, inputs: Int, weight: UInt64, weightStride: Int, tokens: Int, into y: Tensor, outputs: Int,
-        bias: Tensor?, _ activation: Activation, adding residual: Tensor?
+        _ x: Tensor, _ matrix: DeviceMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
+        into y: Tensor
     ) {
-        let rows = y.elementCount / outputs
-        let (address, stride) = wholeRows(x, width: inputs)
-        let pieces = stride / lanes
+        let rows = x.rowCount
+        var (address, scales, bytes) = (UInt64(0), UInt64(0), matrix.stride)
+        if matrix.elements.dtype == .int8 {
+            address = scratch("rows in int8", rows * matrix.stride).device
+            scales = scratch("scales of rows", rows * 4).device
+            launch(
+                "quantise_rows", grid: ((rows + 7) / 8, 1, 1), threads: 256,
+                tti_quantise_rows(
+                    y: address, scales: scales, x: x.device, rows: Int32(rows), width: Int32(matrix.inputs),
+                    stride: Int32(matrix.stride)))
+        } else {
+            let whole = wholeRows(x, width: matrix.inputs)
+            address = whole.address
+            bytes = whole.stride * activationType.byteCount
+        }
+        let product = tti_tiles(
+            y: y.device, x: address, weight: matrix.elements.device, bias: bias.device, residual: residual.device,
+            partial: 0, counters: 0, x_scales: scales, weight_scales: matrix.scales.device,
+            weight_stride: Int64(matrix.stride * matrix.elements.dtype.byteCount), rows: Int32(rows),
+            outputs: Int32(matrix.outputs), height: 1, width: 1, output_height: 1, output_width: 1, shift: 0,
+            kernel_width: 1, stride: 1, top: 0, left: 0, channel_pieces: Int32(bytes / 16), pieces: Int32(bytes / 16),
+            splits: 1, activation: Int32(activation.rawValue))
         multiplyTiles(
-            tti_tiles(
-                y: y.device, x: address, weight: weight, bias: bias.device, residual: residual.device, partial: 0,
-                counters: 0, x_scales: 0, weight_scales: 0, weight_stride: Int64(weightStride), rows: Int32(rows),
-                outputs: Int32(outputs), height: 1, width: 1, output_height: 1, output_width: 1, shift: 0,
-                kernel_width: 1, stride: 1, top: 0, left: 0, channel_pieces: Int32(pieces), pieces: Int32(pieces),
-                splits: 1, activation: Int32(activation.rawValue)), rowsOfEntry: tokens)
+            product, rowsOfEntry: rows / x.shape[0], kernels: matrix.elements.dtype == .int8 ? "tiles_int8_" : "tiles_")
     }
 
     /// Starts the kernel for a product; what `product` says of splits is filled in.

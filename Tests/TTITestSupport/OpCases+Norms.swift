@@ -66,6 +66,9 @@ extension OpCase {
         groupNorm(1, 9, 8, 33, groups: 1),
         groupNorm(1, 7, 7, 24, groups: 2, .relu),
         groupNorm(1, 8, 8, 64, groups: 16, offset: 8),
+        // Images that are shared by several blocks of a GPU.
+        groupNorm(2, 48, 48, 32, groups: 4, .silu, offset: 8),
+        groupNorm(1, 40, 41, 24, groups: 2),
         groupNorm(1, 16, 16, 512, groups: 32, .silu, purpose: .checkAndMeasure),
         groupNorm(1, 256, 256, 128, groups: 32, .silu, purpose: .measure),
         responseNorm(1, 1, 1, 3),

@@ -258,6 +258,21 @@ template <int count> INLINE floats<count> load(const bfloat16 *x) {
     return y;
 }
 
+// Constants, which are float beside any elements; whole vectors lie at multiples of 16 bytes.
+template <int count> INLINE floats<count> load_floats(const float *x) {
+    floats<count> y;
+    if constexpr (count % 4 == 0) {
+#pragma unroll
+        for (int i = 0; i < count; i += 4) {
+            floats<4> four = load<4>(x + i);
+            for (int j = 0; j < 4; j++) y[i + j] = four[j];
+        }
+    } else {
+        for (int i = 0; i < count; i++) y[i] = x[i];
+    }
+    return y;
+}
+
 template <int count> INLINE void store(float *x, floats<count> y) {
     if constexpr (count == 4) {
         bytes16 w;

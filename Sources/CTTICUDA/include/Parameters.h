@@ -192,6 +192,40 @@ typedef struct tti_pad_rows {
     int64_t rows, width, y_width;
 } tti_pad_rows;
 
+// y [rows, stride] int8 and scales [rows] float32 of x [rows, width], filled up with zeros; stride is a multiple of 16.
+typedef struct tti_quantise_rows {
+    device_address y, scales, x;
+    int32_t rows, width, stride;
+} tti_quantise_rows;
+
+// MARK: image_norm.cu
+
+// y = activation(norm of each of `groups` groups of channels of x [images, pixels, channels]).
+typedef struct tti_group_norm {
+    device_address y, x, weight, bias;
+    // Between kernels: count, mean, squares [images, groups, slices]; mean and 1 / deviation [images, groups]; zeros [images].
+    device_address slices, statistics, counters;
+    int64_t pixels;
+    int32_t channels, groups, activation;
+    float epsilon;
+} tti_group_norm;
+
+// y = gamma · x · lengths / mean of them + beta + x of x [images, pixels, channels]; lengths [images, channels] float32.
+typedef struct tti_response_norm {
+    device_address y, x, gamma, beta, lengths;
+    int64_t pixels;
+    int32_t channels;
+} tti_response_norm;
+
+// MARK: depthwise.cu
+
+// x, y [images, height, width, channels], `count` elements; weight [kernel_height, kernel_width, channels] float32.
+typedef struct tti_depthwise {
+    device_address y, x, weight;
+    int64_t count;
+    int32_t height, width, channels, kernel_height, kernel_width;
+} tti_depthwise;
+
 // MARK: ceilings.cu
 
 // `count` pieces of 16 bytes.
