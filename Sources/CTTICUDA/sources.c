@@ -3,8 +3,20 @@
 static const char device_cuh[] = {
 #embed "Kernels/device.cuh"
     , 0};
+static const char draw_cuh[] = {
+#embed "Kernels/draw.cuh"
+    , 0};
+static const char philox_cuh[] = {
+#embed "Kernels/philox.cuh"
+    , 0};
+static const char select_cuh[] = {
+#embed "Kernels/select.cuh"
+    , 0};
 static const char parameters_h[] = {
 #embed "include/Parameters.h"
+    , 0};
+static const char choice_cu[] = {
+#embed "Kernels/choice.cu"
     , 0};
 static const char decode_attention_cu[] = {
 #embed "Kernels/decode_attention.cu"
@@ -21,6 +33,9 @@ static const char tiles_cuh[] = {
 static const char tiles_cu[] = {
 #embed "Kernels/tiles.cu"
     , 0};
+static const char diffusion_cu[] = {
+#embed "Kernels/diffusion.cu"
+    , 0};
 static const char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
     , 0};
@@ -30,8 +45,14 @@ static const char image_norm_cu[] = {
 static const char depthwise_cu[] = {
 #embed "Kernels/depthwise.cu"
     , 0};
+static const char nearest_cu[] = {
+#embed "Kernels/nearest.cu"
+    , 0};
 static const char norm_cu[] = {
 #embed "Kernels/norm.cu"
+    , 0};
+static const char unmask_cu[] = {
+#embed "Kernels/unmask.cu"
     , 0};
 static const char weights_cu[] = {
 #embed "Kernels/weights.cu"
@@ -42,19 +63,26 @@ static const char weights_cu[] = {
 const ctti_source ctti_kernel_headers[] = {
     SOURCE("device.cuh", device_cuh),
     SOURCE("Parameters.h", parameters_h),
+    SOURCE("draw.cuh", draw_cuh),
+    SOURCE("philox.cuh", philox_cuh),
+    SOURCE("select.cuh", select_cuh),
     SOURCE("tiles.cuh", tiles_cuh),
 };
 const size_t ctti_kernel_header_count = sizeof ctti_kernel_headers / sizeof ctti_kernel_headers[0];
 
 const ctti_source ctti_kernel_sources[] = {
+    SOURCE("choice.cu", choice_cu),
     SOURCE("decode_attention.cu", decode_attention_cu),
     SOURCE("ceilings.cu", ceilings_cu),
     SOURCE("decode_linear.cu", decode_linear_cu),
+    SOURCE("diffusion.cu", diffusion_cu),
     SOURCE("elementwise.cu", elementwise_cu),
     SOURCE("tiles.cu", tiles_cu),
+    SOURCE("nearest.cu", nearest_cu),
     SOURCE("norm.cu", norm_cu),
     SOURCE("depthwise.cu", depthwise_cu),
     SOURCE("image_norm.cu", image_norm_cu),
+    SOURCE("unmask.cu", unmask_cu),
     SOURCE("weights.cu", weights_cu),
 };
 const size_t ctti_kernel_source_count = sizeof ctti_kernel_sources / sizeof ctti_kernel_sources[0];

@@ -56,6 +56,9 @@ extension OpCase {
         sample(2, 50, temperature: 1, topP: 0),
         sample(3, 257, temperature: 0.9, topK: 40, topP: 0.8, at: 255),
         sample(2, 300, temperature: 1, topK: 200, topP: 0.95, scale: 8),
+        sample(2, 5000, temperature: 0.8, topP: 0.6, at: 1),
+        // A row that no shared memory holds.
+        sample(1, 50000, temperature: 0.9, topK: 3000, topP: 0.95),
         sample(1, 8192, temperature: 1, purpose: .checkAndMeasure),
         sample(1, 8192, temperature: 1, topK: 100, topP: 0.9, purpose: .checkAndMeasure),
         OpCase("sample", "equal logits at temperature 0: the lower id", isBatchable: false) { inputs in
@@ -72,6 +75,13 @@ extension OpCase {
             let codes = inputs.integers([9, 9], [1, 2])
             return { [inputs.backend.sample(logits, state, into: codes), codes] }
         },
+        OpCase("sample", "of equals at the edge of top-p the lower ids stay", isBatchable: false) { inputs in
+            // 301 of 900 equals.
+            let logits = inputs.numbers((0..<1350).map { $0 % 3 == 1 ? -30 : 2 }, [1, 1350])
+            let state = inputs.sampling(temperature: 1, topP: 0.3336, position: 1)
+            let codes = inputs.integers([9, 9], [1, 2])
+            return { [inputs.backend.sample(logits, state, into: codes), codes] }
+        },
         OpCase("sample", "tokens of probability zero are never drawn", isBatchable: false) { inputs in
             let logits = inputs.numbers((0..<40).map { $0 % 3 == 1 ? Float($0) * 0.01 : -.infinity }, [1, 40])
             let state = inputs.sampling(temperature: 1, topK: 30, topP: 0.99)
@@ -85,6 +95,10 @@ extension OpCase {
         OpCase("maskedPlaces", "2×256, as many as there are", batch: 2) { inputs in
             let tokens = inputs.batchedIntegers([256]) { entry, place in place % (entry + 2) == 1 ? 99 : place }
             return { [inputs.backend.maskedPlaces(tokens, maskToken: 99, count: 256)] }
+        },
+        OpCase("maskedPlaces", "2×2500, fewer and more than there are", batch: 2) { inputs in
+            let tokens = inputs.batchedIntegers([2500]) { entry, place in place % (entry + 2) == 1 ? 99 : place }
+            return { [inputs.backend.maskedPlaces(tokens, maskToken: 99, count: 1100)] }
         },
         nearest(1, 1, 1, codes: 1),
         nearest(3, 5, 3, codes: 17),
@@ -157,6 +171,8 @@ extension OpCase {
         unmask(2, tokens: 25, 100, masked: [20, 11], step: 0, remaining: [6, 0], noise: 3, temperature: 1.7, topK: 7),
         unmask(2, tokens: 25, 40, masked: [25, 11], step: 1, remaining: [15, 7, 3, 0], noise: 1, isOrdered: true),
         unmask(3, tokens: 16, 31, masked: [16], step: 0, remaining: [9, 0], noise: 4, isShared: true),
+        unmask(2, tokens: 2003, 9, masked: [1500, 1203], step: 0, remaining: [700, 0], noise: 2),
+        unmask(2, tokens: 2003, 9, masked: [1500, 1203], step: 0, remaining: [700, 0], noise: 0, isOrdered: true),
         unmask(
             2, tokens: 256, 1024, masked: [256, 200], step: 3, remaining: [250, 240, 200, 150, 70, 0], noise: 2,
             purpose: .checkAndMeasure),

@@ -238,3 +238,75 @@ typedef struct tti_rounds {
     device_address y;
     int32_t rounds;
 } tti_rounds;
+
+// MARK: choice.cu, unmask.cu
+
+// What the threads of a block share while they choose; a row of numbers lies behind it in dynamic shared memory.
+enum { TTI_SELECTION_BYTES = 16896 };
+
+// What a token is drawn with: SamplingState, and how it is done.
+typedef struct tti_draw {
+    device_address settings, keys, position;
+    // Set to 1 when a logit is not finite.
+    device_address non_finite;
+    int64_t vocabulary;
+    // Whether a row of logits fits into shared memory.
+    int32_t is_shared;
+    // Weights are integers of `weight_bits`, whose sums are kept in two parts, the lower one of `low_bits` each.
+    int32_t weight_bits, low_bits;
+} tti_draw;
+
+// y [count] of logits [2, count]; `entries` of guidance.
+typedef struct tti_guide {
+    device_address y, logits, guidance, position;
+    int64_t count, entries;
+} tti_guide;
+
+// y [images] and a column of codes [images, tokens] of logits [images or (guided) 2 · images, vocabulary].
+typedef struct tti_sample {
+    tti_draw draw;
+    device_address y, codes, logits, guidance;
+    int64_t images, tokens, entries;
+    int32_t is_guided;
+} tti_sample;
+
+// y [images, count] of tokens [images, width].
+typedef struct tti_masked_places {
+    device_address y, tokens;
+    int64_t width, count;
+    int32_t mask_token;
+} tti_masked_places;
+
+// tokens, predicted [images, width] at places [images, count] from logits [images or 1, count, vocabulary], by way of drawn
+// and confidences [images, count].
+typedef struct tti_unmask {
+    tti_draw draw;
+    device_address tokens, predicted, places, logits;
+    // [steps], and [width] or nothing.
+    device_address remaining, noise, order;
+    device_address drawn, confidences;
+    int64_t width, count, steps;
+    // Whether one image's logits serve all; whether a row of confidences fits into shared memory.
+    int32_t is_one_row, is_shared;
+    int32_t mask_token;
+} tti_unmask;
+
+// MARK: nearest.cu
+
+// y [rows] of x [rows, width] and codebook [codes, width], by way of parts [part_count, rows] of 64 bits.
+typedef struct tti_nearest {
+    device_address y, x, codebook, parts;
+    int64_t rows, codes, width, codes_of_part, part_count;
+} tti_nearest;
+
+// MARK: diffusion.cu
+
+enum { TTI_MOST_KEPT = 12 };
+
+// DiffusionState; `noise` and `mask` may be nothing. count = images · height · width · channels.
+typedef struct tti_combine {
+    device_address output, input, latents, weights, input_scale, noise, mask, picture, picture_weights, position;
+    int64_t count, channels;
+    int32_t kept;
+    float limit;
+} tti_combine;
