@@ -1,5 +1,8 @@
 #include "sources.h"
 
+static const char attention_cuh[] = {
+#embed "Kernels/attention.cuh"
+    , 0};
 static const char device_cuh[] = {
 #embed "Kernels/device.cuh"
     , 0};
@@ -12,8 +15,17 @@ static const char philox_cuh[] = {
 static const char select_cuh[] = {
 #embed "Kernels/select.cuh"
     , 0};
+static const char tiles_cuh[] = {
+#embed "Kernels/tiles.cuh"
+    , 0};
 static const char parameters_h[] = {
 #embed "include/Parameters.h"
+    , 0};
+static const char attention_cu[] = {
+#embed "Kernels/attention.cu"
+    , 0};
+static const char ceilings_cu[] = {
+#embed "Kernels/ceilings.cu"
     , 0};
 static const char choice_cu[] = {
 #embed "Kernels/choice.cu"
@@ -21,20 +33,17 @@ static const char choice_cu[] = {
 static const char decode_attention_cu[] = {
 #embed "Kernels/decode_attention.cu"
     , 0};
-static const char ceilings_cu[] = {
-#embed "Kernels/ceilings.cu"
-    , 0};
 static const char decode_linear_cu[] = {
 #embed "Kernels/decode_linear.cu"
     , 0};
-static const char tiles_cuh[] = {
-#embed "Kernels/tiles.cuh"
-    , 0};
-static const char tiles_cu[] = {
-#embed "Kernels/tiles.cu"
+static const char depthwise_cu[] = {
+#embed "Kernels/depthwise.cu"
     , 0};
 static const char diffusion_cu[] = {
 #embed "Kernels/diffusion.cu"
+    , 0};
+static const char eager_attention_cu[] = {
+#embed "Kernels/eager_attention.cu"
     , 0};
 static const char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
@@ -42,14 +51,14 @@ static const char elementwise_cu[] = {
 static const char image_norm_cu[] = {
 #embed "Kernels/image_norm.cu"
     , 0};
-static const char depthwise_cu[] = {
-#embed "Kernels/depthwise.cu"
-    , 0};
 static const char nearest_cu[] = {
 #embed "Kernels/nearest.cu"
     , 0};
 static const char norm_cu[] = {
 #embed "Kernels/norm.cu"
+    , 0};
+static const char tiles_cu[] = {
+#embed "Kernels/tiles.cu"
     , 0};
 static const char unmask_cu[] = {
 #embed "Kernels/unmask.cu"
@@ -61,27 +70,30 @@ static const char weights_cu[] = {
 #define SOURCE(file, text) {file, text, sizeof text - 1}
 
 const ctti_source ctti_kernel_headers[] = {
+    SOURCE("attention.cuh", attention_cuh),
     SOURCE("device.cuh", device_cuh),
-    SOURCE("Parameters.h", parameters_h),
     SOURCE("draw.cuh", draw_cuh),
     SOURCE("philox.cuh", philox_cuh),
     SOURCE("select.cuh", select_cuh),
     SOURCE("tiles.cuh", tiles_cuh),
+    SOURCE("Parameters.h", parameters_h),
 };
 const size_t ctti_kernel_header_count = sizeof ctti_kernel_headers / sizeof ctti_kernel_headers[0];
 
 const ctti_source ctti_kernel_sources[] = {
+    SOURCE("attention.cu", attention_cu),
+    SOURCE("ceilings.cu", ceilings_cu),
     SOURCE("choice.cu", choice_cu),
     SOURCE("decode_attention.cu", decode_attention_cu),
-    SOURCE("ceilings.cu", ceilings_cu),
     SOURCE("decode_linear.cu", decode_linear_cu),
+    SOURCE("depthwise.cu", depthwise_cu),
     SOURCE("diffusion.cu", diffusion_cu),
+    SOURCE("eager_attention.cu", eager_attention_cu),
     SOURCE("elementwise.cu", elementwise_cu),
-    SOURCE("tiles.cu", tiles_cu),
+    SOURCE("image_norm.cu", image_norm_cu),
     SOURCE("nearest.cu", nearest_cu),
     SOURCE("norm.cu", norm_cu),
-    SOURCE("depthwise.cu", depthwise_cu),
-    SOURCE("image_norm.cu", image_norm_cu),
+    SOURCE("tiles.cu", tiles_cu),
     SOURCE("unmask.cu", unmask_cu),
     SOURCE("weights.cu", weights_cu),
 };

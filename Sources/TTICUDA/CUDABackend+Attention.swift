@@ -8,8 +8,42 @@ extension CUDABackend {
         let call = AttentionCall(q, k, v, heads: heads, scale: scale, mask: mask)
         checkActivations(q.tensor, k.tensor, v.tensor)
         let result = allocate([call.batch, call.queries, q.count], activationType)
-        attendOneByOne(call, into: result)
+        if attentionForm == .eager, call.queries >= AttentionForm.fewestEagerQueries {
+            attendEagerly(call, into: result)
+            return result
+        }
+        // By the tokens of one batch entry. A window over fewer keys than queries has rows that end before their query.
+        let isWindowed = mask.window != nil && call.queries > call.keys
+        if call.queries < 16 && !isWindowed {
+            attendOneByOne(call, into: result)
+        } else if let kernel = AttentionKernel(call, activationType) {
+            attendInTiles(call, kernel, into: result)
+        } else {
+            attendEagerly(call, into: result)
+        }
         return result
+    }
+
+    private func attendInTiles(_ call: AttentionCall, _ kernel: AttentionKernel, into result: Tensor) {
+        let (q, k, v) = (call.q, call.k, call.v)
+        var parameters = tti_attention()
+        (parameters.y, parameters.q) = (result.device, q.device)
+        (parameters.keys, parameters.values) = (k.device, v.device)
+        (parameters.key_bias, parameters.score_bias) = (call.mask.keyBias.device, call.mask.scoreBias.device)
+        (parameters.q_stride, parameters.key_stride) = (Int64(q.rowStride), Int64(k.rowStride))
+        parameters.value_stride = Int64(v.rowStride)
+        (parameters.batch, parameters.key_batch) = (Int32(call.batch), Int32(call.keyBatch))
+        (parameters.queries, parameters.key_count) = (Int32(call.queries), Int32(call.keys))
+        (parameters.heads, parameters.width) = (Int32(call.heads), Int32(call.headWidth))
+        parameters.bias_heads = Int32(call.biasHeads)
+        parameters.causal = call.mask.causal ? 1 : 0
+        parameters.window_columns = Int32(call.mask.window?.columns ?? 0)
+        parameters.window_reach = Int32((call.mask.window?.size ?? 0) / 2)
+        parameters.aligned = call.isAligned(elementBytes: activationType.byteCount) ? 1 : 0
+        parameters.scale = call.scale
+        launch(
+            kernel.name, grid: ((call.queries + kernel.queries - 1) / kernel.queries, call.heads, call.batch),
+            threads: kernel.threads, shared: kernel.sharedBytes, parameters)
     }
 
     /// Few queries: each reads the keys and values for itself.
@@ -58,5 +92,41 @@ struct AttentionCall {
                 && mask.scoreBias?.elementCount ?? biasHeads * queries * keys == biasHeads * queries * keys
                 && (biasHeads == 1 || biasHeads == heads) && (mask.window == nil || mask.causal),
             "masks of attention over \(k.tensor.shape)")
+    }
+
+    /// Whether every row of every head can be read 16 bytes at a time.
+    func isAligned(elementBytes: Int) -> Bool {
+        let counts = headWidth | q.rowStride | k.rowStride | v.rowStride
+        return counts * elementBytes % 16 == 0 && (q.device | k.device | v.device) % 16 == 0
+    }
+}
+
+/// The kernel of attention.cu for a call, and how it is started.
+private struct AttentionKernel {
+    let name: String
+    /// Queries of a block.
+    let queries: Int
+    let threads: Int
+    let sharedBytes: Int
+
+    /// Nil for heads that are too wide.
+    init?(_ call: AttentionCall, _ activations: DType) {
+        if activations == .bfloat16 {
+            guard let width = [16, 32, 48, 64, 80, 96, 128, 160].first(where: { call.headWidth <= $0 }) else { return nil }
+            // A row's sums do not depend on how many rows a block has.
+            let isLong = call.queries >= 512 && (32...64).contains(width)
+            let keys = width == 160 ? 32 : 64
+            name = "attention_\(width)\(isLong ? "_long" : "")"
+            queries = isLong ? 128 : 64
+            threads = 128
+            sharedBytes = 2 * (queries + 4 * keys) * (width + 8)
+        } else {
+            guard let width = [64, 128, 256, 512].first(where: { call.headWidth <= $0 }) else { return nil }
+            let keys = width == 512 ? 16 : 32
+            name = "attention_\(width)"
+            queries = 16
+            threads = 256
+            sharedBytes = 4 * ((queries + keys) * (width + 1) + queries * keys)
+        }
     }
 }

@@ -6,15 +6,10 @@
 // warp's part is merged with the other warps' through shared memory, and where there are several chunks, the last block to
 // come merges them, in the order of the chunks. Keys that a window hides are not read: chunks count the keys that are seen.
 // Keys and values that the kernel before did not write (`is_settled`) are asked for before it ends.
-#include "device.cuh"
+#include "attention.cuh"
 
 #define THREADS 256
 #define WARPS (THREADS / WARP)
-#define LOG2_E 1.4426950408889634f
-
-INLINE float minus_infinity() { return as_float(0xff800000u); }
-// What exponents are taken relative to: the largest score, or 0 where every key is masked.
-INLINE float finite_base(float most) { return most == minus_infinity() ? 0.0f : most; }
 
 // The keys that a query sees, in ascending order; the query's own place is the last.
 struct visible_keys {

@@ -106,6 +106,38 @@ typedef struct tti_pack_kernel {
     int32_t from, to;
 } tti_pack_kernel;
 
+// MARK: attention.cu
+
+// y [batch, queries, heads · width] = softmax(q · kᵀ · scale + masks) · v for whole sequences. Strides from one row to the
+// next are in elements. `aligned`: rows of q, k, v begin at multiples of 16 bytes and are such multiples.
+typedef struct tti_attention {
+    device_address y, q, keys, values;
+    // float [key_batch, key_count] and [bias_heads, queries, key_count], or 0
+    device_address key_bias, score_bias;
+    int64_t q_stride, key_stride, value_stride;
+    int32_t batch, key_batch, queries, key_count, heads, width, bias_heads, causal, window_columns, window_reach;
+    int32_t aligned;
+    float scale;
+} tti_attention;
+
+// MARK: eager_attention.cu
+
+// For each entry of the batch and head: y [rows, columns] = scale · a [rows, depth] · b; b is [columns, depth] for scores,
+// [depth, columns] for what they mix. Strides are in elements, from one row, one head, one entry to the next.
+typedef struct tti_attention_product {
+    device_address y, a, b;
+    int64_t y_row, y_head, y_entry, a_row, a_head, a_entry, b_row, b_head, b_entry;
+    int32_t batch, b_batch, heads, rows, columns, depth, aligned;
+    float scale;
+} tti_attention_product;
+
+// weights [batch, heads, queries, weight_stride] = softmax(scores [batch, heads, queries, key_count] + masks); may be in place.
+typedef struct tti_attention_softmax {
+    device_address weights, scores, key_bias, score_bias;
+    int64_t weight_stride;
+    int32_t batch, key_batch, heads, queries, key_count, bias_heads, causal, window_columns, window_reach;
+} tti_attention_softmax;
+
 // MARK: decode_attention.cu
 
 // Few queries, each over the keys that it sees, which are counted in chunks; strides are in elements. With `position`, the
