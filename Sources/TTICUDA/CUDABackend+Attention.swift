@@ -112,7 +112,9 @@ private struct AttentionKernel {
     /// Nil for heads that are too wide.
     init?(_ call: AttentionCall, _ activations: DType) {
         if activations == .bfloat16 {
-            guard let width = [16, 32, 48, 64, 80, 96, 128, 160].first(where: { call.headWidth <= $0 }) else { return nil }
+            guard let width = [16, 32, 48, 64, 80, 96, 128, 160].first(where: { call.headWidth <= $0 }) else {
+                return nil
+            }
             // A row's sums do not depend on how many rows a block has.
             let isLong = call.queries >= 512 && (32...64).contains(width)
             let keys = width == 160 ? 32 : 64

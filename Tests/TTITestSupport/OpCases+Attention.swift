@@ -86,6 +86,16 @@ extension OpCase {
         attention(2, 16, 33, heads: 4, 64, isPacked: true),
         attention(1, 65, 130, heads: 1, 24),
         attention(1, 3, 200, heads: 1, 128),
+        // Widths between powers of two, and more queries than a block or two have.
+        attention(1, 20, 70, heads: 2, 40, Masking(padding: [5]), isPacked: true),
+        attention(1, 66, 66, heads: 2, 80, Masking(causal: true), isPacked: true),
+        attention(2, 17, 65, heads: 1, 96),
+        attention(1, 18, 40, heads: 2, 160, isPacked: true),
+        attention(1, 520, 70, heads: 1, 64),
+        attention(1, 513, 67, heads: 2, 40, Masking(causal: true, padding: [9])),
+        attention(1, 512, 33, heads: 1, 32, Masking(scoreHeads: 1)),
+        // A window over fewer keys than queries.
+        attention(1, 9, 7, heads: 1, 16, Masking(causal: true, window: AttentionWindow(columns: 3, size: 3))),
         // One head as wide as the channels: the attention of a VQGAN.
         attention(1, 16, 16, heads: 1, 512),
         attention(2, 8, 8, heads: 2, 12, Masking(causal: true)),
@@ -189,6 +199,9 @@ extension OpCase {
         decode(3, heads: 2, 8, capacity: 5, at: 0),
         decode(2, heads: 3, 7, capacity: 5, at: 4),
         decode(3, heads: 2, 33, capacity: 40, at: 17, isPacked: true),
+        decode(2, heads: 2, 32, capacity: 300, at: 299),
+        decode(2, heads: 1, 40, capacity: 300, at: 270),
+        decode(1, heads: 1, 256, capacity: 200, at: 130),
         decode(1, heads: 4, 64, capacity: 300, at: 255),
         decode(3, heads: 1, 64, capacity: 600, at: 511, isPacked: true),
         decode(1, heads: 1, 128, capacity: 1024, at: 1023),
