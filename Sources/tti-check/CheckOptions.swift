@@ -25,6 +25,7 @@ struct CheckOptions {
 
     var backend = "cuda"
     var types: [DType] = [.float32, .bfloat16, .int8]
+    var attention = AttentionForm.flash
     var checks: [Check] = [.reference, .batch, .fused, .replay]
     /// Parts of names of cases; empty for all.
     var filters: [String] = []
@@ -40,7 +41,7 @@ struct CheckOptions {
 
     static let help = """
         tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|time|models]...
-                  [--filter TEXT]... [--checkpoints FOLDER] [--quick] [--json FILE]
+                  [--filter TEXT]... [--attention flash|eager] [--checkpoints FOLDER] [--quick] [--json FILE]
         tti-check --compile 80,90,100 [--json FILE]
 
         Holds every operation of a backend against the Double-precision reference: results, batches, fused operations,
@@ -69,6 +70,12 @@ struct CheckOptions {
                 let name = try value(argument)
                 guard let check = Check(rawValue: name) else { throw Failure(text: "--check '\(name)' is not known") }
                 checks.append(check)
+            case "--attention":
+                let name = try value(argument)
+                guard let form = AttentionForm(rawValue: name) else {
+                    throw Failure(text: "--attention '\(name)' is not flash or eager")
+                }
+                attention = form
             case "--filter": filters.append(try value(argument))
             case "--checkpoints": checkpoints = try value(argument)
             case "--quick": isQuick = true

@@ -5,7 +5,14 @@ internal import TTICore
 extension CheckOptions {
     /// The backend that is checked.
     func makeBackend(_ type: DType) throws -> any Backend {
-        backend == "cpu" ? CPUBackend(weightType: type, threads: 2) : try CUDABackend(weightType: type)
+        if backend == "cpu" {
+            let processor = CPUBackend(weightType: type, threads: 2)
+            processor.attentionForm = attention
+            return processor
+        }
+        let device = try CUDABackend(weightType: type)
+        device.attentionForm = attention
+        return device
     }
 
     /// What it runs on.
