@@ -71,7 +71,7 @@ extension CUDABackend {
         let isMatrix = taps == 1 && geometry == ConvolutionGeometry()
         multiplyTiles(
             tti_tiles(
-                y: y.device, x: address, weight: form.elements.device, bias: bias.device, residual: residual.device,
+                y: y.device, x: address, weight: form.elements.device, bias: floatBias(bias), residual: residual.device,
                 partial: 0, counters: 0, x_scales: 0, weight_scales: 0, weight_stride: Int64(taps * channelPieces * 16),
                 rows: Int32(batch * size.height * size.width), outputs: Int32(weight.outputs),
                 height: isMatrix ? 1 : Int32(height), width: isMatrix ? 1 : Int32(width),

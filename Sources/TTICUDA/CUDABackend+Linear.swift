@@ -1,4 +1,5 @@
 internal import CTTICUDA
+internal import Glibc
 package import TTICore
 
 /// A matrix `[outputs, inputs]` as it came, row after row; rows begin at multiples of 128 bytes and end in zeros.
@@ -18,6 +19,40 @@ final class DeviceMatrix {
         self.stride = stride
         self.elements = elements
         self.scales = scales
+    }
+}
+
+/// The products of few rows of a step, in order, so that each can tell the memory which weights come soon.
+final class UpcomingProducts {
+    private var matrices: [DeviceMatrix] = []
+    private var isListing = false
+    private var place = 0
+    /// How many products ahead; 0 for none (TTI_CUDA_AHEAD).
+    private let distance: Int
+    /// Larger weights would push out what is about to be used.
+    private let mostBytes: Int
+
+    init(cacheBytes: Int) {
+        mostBytes = cacheBytes * 2 / 3
+        distance = unsafe getenv("TTI_CUDA_AHEAD").flatMap { unsafe Int(String(cString: $0)) } ?? 2
+    }
+
+    /// Notes the products that `body` does.
+    func list(_ body: () -> Void) {
+        matrices = []
+        isListing = true
+        body()
+        isListing = false
+        place = 0
+    }
+
+    /// The weights to ask for while a product is done: a step's last products ask for the next step's first.
+    func next(after matrix: DeviceMatrix, _ isRecording: Bool) -> DeviceMatrix? {
+        if isListing { matrices.append(matrix) }
+        guard isRecording, distance > 0, matrices.count > distance else { return nil }
+        let next = matrices[(place + distance) % matrices.count]
+        place += 1
+        return next.elements.byteCount <= mostBytes ? next : nil
     }
 }
 
@@ -109,6 +144,19 @@ extension CUDABackend {
         return y
     }
 
+    /// The address of a bias as kernels read it: float32. Those that a step chooses (by its index) come as activations.
+    func floatBias(_ bias: Tensor?) -> UInt64 {
+        guard let bias, bias.dtype != .float32 else { return bias.device }
+        let count = bias.elementCount
+        let converted = scratch("bias", 4 * count)
+        launch(
+            "convert", elements: count,
+            tti_convert(
+                y: converted.device, x: bias.device, rows: 1, width: Int64(count), y_stride: Int64(count),
+                from: Int32(TTI_BFLOAT16.rawValue), to: Int32(TTI_FLOAT32.rawValue)))
+        return converted.device
+    }
+
     /// How many times eight outputs a block makes. One block for each multiprocessor, when it can ask for all its weights at
     /// once (64 KB): then the next product's block fits beside it, and asks for its own before this one ends. Of larger
     /// matrices two blocks are under way.
@@ -130,7 +178,7 @@ extension CUDABackend {
         let isFloat = activationType == .float32
         let unit = isFloat ? 128 : matrix.elements.dtype == .int8 ? 64 : 32
         let padded = (matrix.inputs + unit - 1) / unit * unit
-        let rowBytes = isFloat ? padded * 4 : padded * 2 + 64
+        let rowBytes = isFloat ? padded * 4 : matrix.elements.dtype == .int8 ? padded * 3 + 128 : padded * 2 + 64
         let normBytes = norm == nil ? 0 : padded * 8
         let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / rowBytes)
         let group = min(x.rowCount, isFloat ? 8 : 16, fitting)
@@ -141,10 +189,12 @@ extension CUDABackend {
             isFloat
             ? "decode_linear_float_\(group <= 2 ? 2 : 8)"
             : "decode_linear_\(matrix.elements.dtype == .int8 ? "int8" : "bfloat16")_\(tiles)"
+        let next = upcoming.next(after: matrix, device.isRecording)
         let parameters = tti_decode_linear(
-            y: y.device, x: x.device, bias: bias.device, residual: residual.device, weight: matrix.elements.device,
+            y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.parameters.weight).device,
-            norm_bias: (norm?.parameters.bias).device, rows: Int32(x.rowCount), group: Int32(group),
+            norm_bias: (norm?.parameters.bias).device, next_weight: (next?.elements).device,
+            next_bytes: Int64(next?.elements.byteCount ?? 0), rows: Int32(x.rowCount), group: Int32(group),
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
             activation: Int32(activation.rawValue), norm: norm?.kind ?? Int32(TTI_NO_NORM.rawValue),
             epsilon: norm?.parameters.epsilon ?? 0)

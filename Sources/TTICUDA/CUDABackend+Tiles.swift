@@ -87,7 +87,7 @@ extension CUDABackend {
             bytes = whole.stride * activationType.byteCount
         }
         let product = tti_tiles(
-            y: y.device, x: address, weight: matrix.elements.device, bias: bias.device, residual: residual.device,
+            y: y.device, x: address, weight: matrix.elements.device, bias: floatBias(bias), residual: residual.device,
             partial: 0, counters: 0, x_scales: scales, weight_scales: matrix.scales.device,
             weight_stride: Int64(matrix.stride * matrix.elements.dtype.byteCount), rows: Int32(rows),
             outputs: Int32(matrix.outputs), height: 1, width: 1, output_height: 1, output_width: 1, shift: 0,

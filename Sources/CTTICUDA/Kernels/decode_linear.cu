@@ -38,54 +38,72 @@ INLINE void stage_rows(const tti_decode_linear &p, int first, int rows, int padd
     copy_commit();
 }
 
-// Mean and 1 / deviation of a row, by one warp.
-INLINE void row_statistics(const tti_decode_linear &p, const element *x, float &mean, float &inverse) {
-    int lane = threadIdx.x % WARP;
-    float sum = 0;
-    mean = 0;
-    if (p.norm == TTI_LAYER_NORM) {
-        for (int i = lane * LANES; i < p.inputs; i += WARP * LANES) {
-            floats<LANES> v = load<LANES>(x + i);
-            for (int j = 0; j < LANES; j++) sum += v[j];
-        }
-        mean = warp_sum(sum) / p.inputs;
-    }
-    float squares = 0;
-    for (int i = lane * LANES; i < p.inputs; i += WARP * LANES) {
-        floats<LANES> v = load<LANES>(x + i);
-        for (int j = 0; j < LANES; j++) {
-            float d = i + j < p.inputs ? v[j] - mean : 0.0f;
-            squares += d * d;
-        }
-    }
-    inverse = rsqrtf(warp_sum(squares) / p.inputs + p.epsilon);
-}
+// A number of each warp for each row, joined by whoever needs it in the order of the warps.
+struct row_parts {
+    float of[16][WARPS];
 
-// Rows as they are multiplied: normalised when that is asked for, rounded to elements. All threads.
+    // All lanes give theirs; to be followed by a barrier.
+    INLINE_MEMBER void add(int row, float x) {
+        x = warp_sum(x);
+        if (threadIdx.x % WARP == 0) of[row][threadIdx.x / WARP] = x;
+    }
+    INLINE_MEMBER void largest(int row, float x) {
+        x = warp_max(x);
+        if (threadIdx.x % WARP == 0) of[row][threadIdx.x / WARP] = x;
+    }
+    INLINE_MEMBER float sum(int row) const {
+        float total = 0;
+        for (int i = 0; i < WARPS; i++) total += of[row][i];
+        return total;
+    }
+    INLINE_MEMBER float largest(int row) const {
+        float most = of[row][0];
+        for (int i = 1; i < WARPS; i++) most = fmaxf(most, of[row][i]);
+        return most;
+    }
+};
+
+// Rows as they are multiplied: normalised, rounded to elements, in place. All threads; every row is shared by all warps.
 // `norm` holds weights, then biases, `padded` of each.
 INLINE void normalise_rows(
     const tti_decode_linear &p, int rows, int padded, char *shared, int stride, const float *norm
 ) {
-    __shared__ float statistics[2][WARPS * 2];
-    for (int row = threadIdx.x / WARP; row < rows; row += WARPS) {
-        float mean, inverse;
-        row_statistics(p, (const element *)(shared + row * stride), mean, inverse);
-        if (threadIdx.x % WARP == 0) {
-            statistics[0][row] = mean;
-            statistics[1][row] = inverse;
+    __shared__ row_parts sums, squares;
+    int first = threadIdx.x * LANES;
+    const int step = THREADS * LANES;
+    if (p.norm == TTI_LAYER_NORM) {
+        for (int row = 0; row < rows; row++) {
+            float sum = 0;
+            for (int i = first; i < padded; i += step) {
+                floats<LANES> v = load<LANES>((const element *)(shared + row * stride) + i);
+                for (int j = 0; j < LANES; j++) sum += v[j];
+            }
+            sums.add(row, sum);
         }
+        __syncthreads();
+    }
+    for (int row = 0; row < rows; row++) {
+        float mean = p.norm == TTI_LAYER_NORM ? sums.sum(row) / p.inputs : 0.0f, sum = 0;
+        for (int i = first; i < padded; i += step) {
+            floats<LANES> v = load<LANES>((const element *)(shared + row * stride) + i);
+            for (int j = 0; j < LANES; j++) {
+                float d = i + j < p.inputs ? v[j] - mean : 0.0f;
+                sum += d * d;
+            }
+        }
+        squares.add(row, sum);
     }
     __syncthreads();
-    int vectors = padded / LANES;
-    for (int i = threadIdx.x; i < rows * vectors; i += THREADS) {
-        int row = i / vectors, column = i % vectors * LANES;
-        element *x = (element *)(shared + row * stride) + column;
-        floats<LANES> v = load<LANES>(x);
-        for (int j = 0; j < LANES; j++) {
-            v[j] = (v[j] - statistics[0][row]) * statistics[1][row] * norm[column + j] + norm[padded + column + j];
+    for (int row = 0; row < rows; row++) {
+        float mean = p.norm == TTI_LAYER_NORM ? sums.sum(row) / p.inputs : 0.0f;
+        float inverse = rsqrtf(squares.sum(row) / p.inputs + p.epsilon);
+        for (int i = first; i < padded; i += step) {
+            element *x = (element *)(shared + row * stride) + i;
+            floats<LANES> v = load<LANES>(x);
+            // Past the end weight and bias are zero.
+            for (int j = 0; j < LANES; j++) v[j] = (v[j] - mean) * inverse * norm[i + j] + norm[padded + i + j];
+            store(x, v);
         }
-        // Past the end weight and bias are zero.
-        store(x, v);
     }
     __syncthreads();
 }
@@ -145,6 +163,16 @@ template <int tiles> struct weight_stream {
     INLINE_MEMBER bytes16 get(int tile, int block) const { return load_stream(row[tile] + (int64_t)block * 64); }
 };
 
+// A product that comes soon will read these weights: this block's share of them on its way to the second-level cache, so
+// that memory has something to do between products too.
+INLINE void prefetch_next(const tti_decode_linear &p) {
+    int64_t blocks = gridDim.x * gridDim.y, block = blockIdx.x + gridDim.x * blockIdx.y;
+    int64_t share = (p.next_bytes / blocks + 511) / 512 * 512, part = share / 4;
+    if (threadIdx.x >= 4) return;
+    int64_t start = block * share + threadIdx.x * part;
+    if (start < p.next_bytes) prefetch_to_cache(pointer<const char>(p.next_weight) + start, min(part, p.next_bytes - start));
+}
+
 // d[tile] += x · weights over this warp's blocks of 64 bytes; `before` is done when the first loads are under way.
 // x in shared memory, `stride` bytes a row, as wide in bytes `scale` times as the weights are.
 template <int tiles, class number, class Before>
@@ -162,6 +190,7 @@ INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int
             for (int t = 0; t < tiles; t++) w[i][t] = weights.get(t, warp + i * WARPS);
         }
     }
+    prefetch_next(p);
     before();
     const char *own = x + lane / 4 * stride + lane % 4 * 16;
     bool has_row = lane / 4 < rows, has_second = lane / 4 + 8 < rows;
@@ -223,41 +252,39 @@ template <int tiles> INLINE void multiply_bfloat16(const tti_decode_linear &p) {
 
 // MARK: int8 weights
 
-// Rows of elements become int8 in place, each with a scale of its own: 127 is its largest magnitude. One warp a row.
-INLINE void quantise_rows(int rows, int inputs, int padded, char *shared, int stride, float *scales) {
-    int lane = threadIdx.x % WARP;
-    for (int row = threadIdx.x / WARP; row < rows; row += WARPS) {
-        const element *x = (const element *)(shared + row * stride);
+// Rows of elements as int8, each with a scale of its own: 127 is its largest magnitude. All threads.
+INLINE void quantise_rows(
+    int rows, int padded, const char *shared, int stride, char *target, int target_stride, float *scales
+) {
+    __shared__ row_parts parts;
+    int first = threadIdx.x * LANES;
+    const int step = THREADS * LANES;
+    const float infinity = as_float(0x7f800000u);
+    for (int row = 0; row < rows; row++) {
         float largest = 0;
-        bool is_finite = true;
-        for (int i = lane * LANES; i < padded; i += WARP * LANES) {
-            floats<LANES> v = load<LANES>(x + i);
-            for (int j = 0; j < LANES; j++) {
-                largest = fmaxf(largest, fabsf(v[j]));
-                is_finite = is_finite && fabsf(v[j]) < as_float(0x7f800000u);
-            }
+        for (int i = first; i < padded; i += step) {
+            floats<LANES> v = load<LANES>((const element *)(shared + row * stride) + i);
+            // A NaN counts as infinite.
+            for (int j = 0; j < LANES; j++) largest = fmaxf(largest, fabsf(v[j]) < infinity ? fabsf(v[j]) : infinity);
         }
-        largest = warp_max(largest);
-        is_finite = __all_sync(ALL_LANES, is_finite);
+        parts.largest(row, largest);
+    }
+    __syncthreads();
+    for (int row = 0; row < rows; row++) {
+        float largest = parts.largest(row);
+        bool is_finite = largest < infinity;
         float inverse = is_finite && largest > 7.888609e-31f ? __fdiv_rn(127.0f, largest) : 0.0f;
-        if (lane == 0) scales[row] = is_finite ? __fdiv_rn(largest, 127.0f) : as_float(0x7fc00000u);
-        // What lane l writes lies before what other lanes have still to read only after all have read that far.
-        for (int i = lane * LANES; i - lane * LANES < padded; i += WARP * LANES) {
+        if (threadIdx.x == 0) scales[row] = is_finite ? __fdiv_rn(largest, 127.0f) : as_float(0x7fc00000u);
+        for (int i = first; i < padded; i += step) {
+            floats<LANES> v = load<LANES>((const element *)(shared + row * stride) + i);
             uint32_t packed[2] = {0, 0};
-            if (i < padded) {
-                floats<LANES> v = load<LANES>(x + i);
-                for (int j = 0; j < LANES; j++) {
-                    int q = is_finite ? __float2int_rn(v[j] * inverse) : 0;
-                    packed[j / 4] |= (uint32_t)(q & 0xff) << (8 * (j % 4));
-                }
+            for (int j = 0; j < LANES; j++) {
+                int q = is_finite ? __float2int_rn(v[j] * inverse) : 0;
+                packed[j / 4] |= (uint32_t)(q & 0xff) << (8 * (j % 4));
             }
-            __syncwarp();
-            if (i < padded) {
-                uint32_t *target = (uint32_t *)(shared + row * stride + i);
-                target[0] = packed[0];
-                target[1] = packed[1];
-            }
-            __syncwarp();
+            uint32_t *place = (uint32_t *)(target + row * target_stride + i);
+            place[0] = packed[0];
+            place[1] = packed[1];
         }
     }
     __syncthreads();
@@ -267,17 +294,18 @@ template <int tiles> INLINE void multiply_int8(const tti_decode_linear &p) {
     SHARED_MEMORY(shared);
     __shared__ float scales[MOST_ROWS];
     int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
-    int padded = (p.inputs + 63) / 64 * 64, stride = padded * 2 + 64;
-    float *norm = (float *)(shared + p.group * stride);
+    int padded = (p.inputs + 63) / 64 * 64, stride = padded * 2 + 64, own_stride = padded + 64;
+    char *own = shared + p.group * stride;
+    float *norm = (float *)(own + p.group * own_stride);
     int32_t d[tiles][4] = {};
-    stream<tiles>(p, blockIdx.x * tiles * 8, padded / 64, 1, rows, shared, stride, d, [&] {
+    stream<tiles>(p, blockIdx.x * tiles * 8, padded / 64, 1, rows, own, own_stride, d, [&] {
         if (p.norm) stage_norm(p, padded, norm);
         wait_for_inputs();
         stage_rows(p, first_row, rows, padded, shared, stride);
         copy_wait<0>();
         __syncthreads();
         if (p.norm) normalise_rows(p, rows, padded, shared, stride, norm);
-        quantise_rows(rows, p.inputs, padded, shared, stride, scales);
+        quantise_rows(rows, padded, shared, stride, own, own_stride, scales);
     });
     __syncthreads();
     put_parts<tiles>((int32_t *)shared, d, rows, p.group);
