@@ -88,7 +88,7 @@ let package = Package(
         tests(
             "TTIGenerationTests",
             ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTITestSupport"]),
-        tests("TTITests", ["TTI", "TTICore", "TTIFormats", "TTITestSupport", "tti-ar"]),
+        tests("TTITests", ["TTI", "TTICore", "TTIFormats", "TTITestSupport", "tti-ar", "tti-check"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c2x
