@@ -252,8 +252,8 @@ package final class CUDABackend: Backend {
         _ kernel: String, grid: (Int, Int, Int), threads: Int, shared: Int = 0, _ parameters: Parameters
     ) {
         if grid.0 * grid.1 * grid.2 == 0 { return }
-        device.launch(
-            kernels.kernel(kernel, shared: shared), grid: grid, threads: threads, shared: shared, parameters)
+        guard let kernel = kernels.kernel(kernel, shared: shared) else { return }
+        device.launch(kernel, grid: grid, threads: threads, shared: shared, parameters)
     }
 
     /// Elements that a thread takes in 16 bytes of activations.

@@ -31,6 +31,8 @@ final class DeviceMemory {
         precondition(!device.isRecording, "allocating in a recording")
         var address: UInt64 = 0
         let status = unsafe device.driver.pointee.allocate(&address, byteCount)
+        // What went wrong before says more than its consequences.
+        if status != 0, let fault = device.fault { throw fault }
         guard status == 0 else { throw device.error(status, "\(byteCount >> 20) MiB are needed") }
         let device = device
         return Buffer(address: UInt(address), byteCount: byteCount) {

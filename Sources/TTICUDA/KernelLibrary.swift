@@ -47,8 +47,9 @@ final class KernelLibrary {
 
     /// A kernel by its name; traps when there is none.
     /// - Parameter shared: bytes of dynamic shared memory that it is to be started with.
-    func kernel(_ name: String, shared: Int = 0) -> CUDAKernel {
-        let kernel = kernels[name] ?? find(name)
+    /// - Returns: nil when the device has failed.
+    func kernel(_ name: String, shared: Int = 0) -> CUDAKernel? {
+        guard let kernel = kernels[name] ?? find(name) else { return nil }
         if shared > kernel.sharedBytes {
             // 227 KB on Hopper, 163 KB on sm_80, 99 KB on sm_86.
             unsafe _ = device.driver.pointee.set_function_attribute(kernel.function, 8, Int32(shared))
@@ -57,17 +58,21 @@ final class KernelLibrary {
         return kernel
     }
 
-    private func find(_ name: String) -> CUDAKernel {
+    private func find(_ name: String) -> CUDAKernel? {
         device.makeCurrent()
         for index in unsafe modules.indices {
             var function: ctti_handle?
-            if unsafe device.driver.pointee.function(&function, modules[index], name) == 0,
-                let function = unsafe function
-            {
+            let status = unsafe device.driver.pointee.function(&function, modules[index], name)
+            if status == 0, let function = unsafe function {
                 // 48 KB need no leave, of which the kernel's fixed arrays take a part.
                 let kernel = unsafe CUDAKernel(name: name, function: function, sharedBytes: 32 << 10)
                 kernels[name] = kernel
                 return kernel
+            }
+            // 500: it is in another file. After a fault every call gives the fault.
+            if status != 500 {
+                device.check(status, "work before the kernel '\(name)'")
+                return nil
             }
         }
         preconditionFailure("no kernel '\(name)'")

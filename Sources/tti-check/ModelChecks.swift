@@ -102,7 +102,7 @@ struct ModelChecks {
         let plan = try GenerationPlan(of: batch, checkpoint, NumberTypes(pipeline.backend))
         try pipeline.backend.reserve(arenaBytes: plan.arenaBytes)
         pipeline.prepare(batch)
-        let count = options.isQuick ? min(pipeline.stepCount, 12) : pipeline.stepCount
+        let count = options.isQuick ? min(pipeline.stepCount, 4) : pipeline.stepCount
         for step in 0..<count { pipeline.step(step) }
         let codes = try pipeline.codes()
         return Made(codes: codes, pixels: pixels && !options.isQuick ? try pipeline.decode(codes) : [])
