@@ -111,7 +111,7 @@ static bool describe(lt_problem *problem, ctti_product_shape s) {
     if (lt.create_operation(&problem->operation, COMPUTE_32F, REAL_32F) != 0) return false;
     lt.set_operation(problem->operation, OPERATION_TRANSPOSE_A, &transposed, sizeof transposed);
     problem->weight = layout(s.inputs, s.outputs, s.weight_stride, s.batch, 0);
-    problem->x = layout(s.inputs, s.rows, s.inputs, s.batch, s.rows * s.inputs);
+    problem->x = layout(s.inputs, s.rows, s.inputs, s.batch, s.repeats_x ? 0 : s.rows * s.inputs);
     problem->y = layout(s.outputs, s.rows, s.outputs, s.batch, s.rows * s.outputs);
     return problem->weight && problem->x && problem->y;
 }

@@ -1,5 +1,4 @@
 internal import CTTICUDA
-internal import Glibc
 package import TTICore
 
 /// A matrix `[outputs, inputs]` as it came, row after row; rows begin at multiples of 128 bytes and end in zeros.
@@ -19,40 +18,6 @@ final class DeviceMatrix {
         self.stride = stride
         self.elements = elements
         self.scales = scales
-    }
-}
-
-/// The products of few rows of a step, in order, so that each can tell the memory which weights come soon.
-final class UpcomingProducts {
-    private var matrices: [DeviceMatrix] = []
-    private var isListing = false
-    private var place = 0
-    /// How many products ahead; 0 for none (TTI_CUDA_AHEAD).
-    private let distance: Int
-    /// Larger weights would push out what is about to be used.
-    private let mostBytes: Int
-
-    init(cacheBytes: Int) {
-        mostBytes = cacheBytes * 2 / 3
-        distance = unsafe getenv("TTI_CUDA_AHEAD").flatMap { unsafe Int(String(cString: $0)) } ?? 2
-    }
-
-    /// Notes the products that `body` does.
-    func list(_ body: () -> Void) {
-        matrices = []
-        isListing = true
-        body()
-        isListing = false
-        place = 0
-    }
-
-    /// The weights to ask for while a product is done: a step's last products ask for the next step's first.
-    func next(after matrix: DeviceMatrix, _ isRecording: Bool) -> DeviceMatrix? {
-        if isListing { matrices.append(matrix) }
-        guard isRecording, distance > 0, matrices.count > distance else { return nil }
-        let next = matrices[(place + distance) % matrices.count]
-        place += 1
-        return next.elements.byteCount <= mostBytes ? next : nil
     }
 }
 
@@ -188,13 +153,12 @@ extension CUDABackend {
         let kernel =
             isFloat
             ? "decode_linear_float_\(group <= 2 ? 2 : 8)"
-            : "decode_linear_\(matrix.elements.dtype == .int8 ? "int8" : "bfloat16")_\(tiles)"
-        let next = upcoming.next(after: matrix, device.isRecording)
+            : matrix.elements.dtype == .int8
+                ? "decode_linear_int8_\(tiles)" : "\(norm == nil ? "decode" : "norm")_linear_bfloat16_\(tiles)"
         let parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.parameters.weight).device,
-            norm_bias: (norm?.parameters.bias).device, next_weight: (next?.elements).device,
-            next_bytes: Int64(next?.elements.byteCount ?? 0), rows: Int32(x.rowCount), group: Int32(group),
+            norm_bias: (norm?.parameters.bias).device, rows: Int32(x.rowCount), group: Int32(group),
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
             activation: Int32(activation.rawValue), norm: norm?.kind ?? Int32(TTI_NO_NORM.rawValue),
             epsilon: norm?.parameters.epsilon ?? 0)

@@ -26,7 +26,6 @@ package final class CUDABackend: Backend {
     let matrixLibrary: MatrixLibrary?
     /// `[1]` int32: set by operations of choice that meet a number that is not finite.
     let nonFinite: Tensor
-    let upcoming: UpcomingProducts
     /// Where the arena stood when the recording began.
     private var recordingMark = 0
     /// Memory between kernels of one operation, outside the arena; grows, never in a recording.
@@ -42,11 +41,10 @@ package final class CUDABackend: Backend {
         self.weightType = weightType
         device = try CUDADevice(ordinal: ordinal)
         name = "cuda:\(ordinal)"
-        upcoming = UpcomingProducts(cacheBytes: device.cacheBytes)
         memory = DeviceMemory(device)
         kernels = try KernelLibrary(device, activations: weightType == .float32 ? .float32 : .bfloat16)
         staging = try Staging(device, memory)
-        matrixLibrary = weightType == .bfloat16 ? MatrixLibrary(device) : nil
+        matrixLibrary = weightType == .bfloat16 ? MatrixLibrary(device, memory) : nil
         nonFinite = Tensor(buffer: try memory.allocate(4), byteOffset: 0, shape: [1], dtype: .int32)
         device.fill(nonFinite.address, 4)
     }
@@ -211,7 +209,7 @@ package final class CUDABackend: Backend {
 
     package func record(_ body: @escaping () -> Void) -> any Program {
         // Done once as it is: whatever is found out or allocated at first use is there when the graph is made.
-        upcoming.list(body)
+        body()
         recordingMark = arena.mark
         defer { recordingMark = 0 }
         return unsafe CUDAProgram(device, device.capture(body), body)

@@ -9,6 +9,7 @@ internal import TTICore
 @safe
 final class MatrixLibrary {
     private let device: CUDADevice
+    private let memory: DeviceMemory
     private let handle: ctti_handle
     private var ways: [Shape: ctti_product_way?] = [:]
     private let cache = KernelCache.standard
@@ -21,10 +22,10 @@ final class MatrixLibrary {
     }
 
     /// nil when the library is not there, or has no use for this device.
-    init?(_ device: CUDADevice) {
+    init?(_ device: CUDADevice, _ memory: DeviceMemory) {
         device.makeCurrent()
         guard let handle = unsafe ctti_open_matrix_library(nil) else { return nil }
-        self.device = device
+        (self.device, self.memory) = (device, memory)
         unsafe self.handle = handle
     }
 
@@ -52,7 +53,7 @@ final class MatrixLibrary {
     private func description(_ shape: Shape, _ batch: Int) -> ctti_product_shape {
         ctti_product_shape(
             rows: Int64(shape.rows), inputs: Int64(shape.inputs), weight_stride: Int64(shape.stride),
-            outputs: Int64(shape.outputs), batch: Int64(batch), adds: shape.adds)
+            outputs: Int64(shape.outputs), batch: Int64(batch), adds: shape.adds, repeats_x: false)
     }
 
     // MARK: Choice
@@ -60,7 +61,7 @@ final class MatrixLibrary {
     private func way(for shape: Shape, batch: Int, at addresses: ctti_product_addresses) -> ctti_product_way? {
         if let known = ways[shape] { return known }
         let key =
-            "cublasLt \(ctti_matrix_library_version()) on \(device.name): \(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(shape.adds ? " adding" : "")"
+            "cublasLt 2 \(ctti_matrix_library_version()) on \(device.name): \(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(shape.adds ? " adding" : "")"
         if let bytes = cache.image(for: key), bytes.count == MemoryLayout<ctti_product_way>.size {
             let way = unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(as: ctti_product_way.self) }
             ways[shape] = .some(way)
@@ -80,14 +81,42 @@ final class MatrixLibrary {
         device.makeCurrent()
         let count = unsafe ctti_product_ways(
             handle, description(shape, batch), MatrixLibrary.workspaceBytes, &candidates, 12)
-        var best: (way: ctti_product_way, time: Float)?
+        var timed: [(way: ctti_product_way, time: Float)] = []
         for way in candidates.prefix(Int(count)) {
             // The first time loads the kernel.
             guard issue(shape, batch, way, addresses) == 0 else { continue }
             let time = device.milliseconds { for _ in 0..<8 { _ = issue(shape, batch, way, addresses) } }
-            guard let time, time < best?.time ?? .infinity else { continue }
-            best = (way, time)
+            if let time { timed.append((way, time)) }
         }
-        return best?.way
+        return timed.sorted { $0.time < $1.time }.first { isSteady(shape, $0.way, addresses) }?.way
+    }
+
+    /// Whether an entry's bits are the same alone and among others: some ways share the work of all entries out among the
+    /// multiprocessors, and cut sums where that falls.
+    private func isSteady(_ shape: Shape, _ way: ctti_product_way, _ addresses: ctti_product_addresses) -> Bool {
+        let count = shape.rows * shape.outputs
+        guard let buffer = try? memory.allocate(3 * 2 * count) else { return false }
+        var target = addresses
+        target.y = buffer.address.device
+        var alone = [UInt16](repeating: 0, count: count)
+        for batch in 1...3 {
+            var product = description(shape, batch)
+            (product.adds, product.repeats_x) = (false, true)
+            var way = way
+            device.fill(buffer.address, 3 * 2 * count, 0xff)
+            let status = unsafe ctti_multiply_by_library(
+                handle, product, &way, target, MatrixLibrary.workspaceBytes, device.stream)
+            guard status == 0 else { return false }
+            var results = [UInt16](repeating: 0, count: batch * count)
+            unsafe results.withUnsafeMutableBytes {
+                _ = unsafe device.driver.pointee.copy_to_host($0.baseAddress, target.y, $0.count, device.stream)
+            }
+            guard (try? device.synchronize()) != nil else { return false }
+            if batch == 1 { alone = results }
+            for entry in 0..<batch where !results[entry * count..<(entry + 1) * count].elementsEqual(alone) {
+                return false
+            }
+        }
+        return true
     }
 }

@@ -135,9 +135,6 @@ TTI_CPU_INLINE void wait_for_inputs() { tti_cpu->waited(); }
 TTI_CPU_INLINE void let_next_begin() {}
 
 // 2^x, results too small for a normal number being 0.
-// There is no cache to fill.
-TTI_CPU_INLINE void prefetch_to_cache(const void *, int64_t) {}
-
 TTI_CPU_INLINE float exp2_fast(float x) {
     float y = exp2f(x);
     return y < 0x1p-126f ? 0.0f : y;

@@ -38,75 +38,63 @@ INLINE void stage_rows(const tti_decode_linear &p, int first, int rows, int padd
     copy_commit();
 }
 
-// A number of each warp for each row, joined by whoever needs it in the order of the warps.
-struct row_parts {
-    float of[16][WARPS];
+INLINE float sum_of(const floats<LANES> &v) {
+    float sums[LANES];
+    for (int j = 0; j < LANES; j++) sums[j] = v[j];
+#pragma unroll
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int j = 0; j < half; j++) sums[j] += sums[j + half];
+    }
+    return sums[0];
+}
 
-    // All lanes give theirs; to be followed by a barrier.
-    INLINE_MEMBER void add(int row, float x) {
-        x = warp_sum(x);
-        if (threadIdx.x % WARP == 0) of[row][threadIdx.x / WARP] = x;
-    }
-    INLINE_MEMBER void largest(int row, float x) {
-        x = warp_max(x);
-        if (threadIdx.x % WARP == 0) of[row][threadIdx.x / WARP] = x;
-    }
-    INLINE_MEMBER float sum(int row) const {
-        float total = 0;
-        for (int i = 0; i < WARPS; i++) total += of[row][i];
-        return total;
-    }
-    INLINE_MEMBER float largest(int row) const {
-        float most = of[row][0];
-        for (int i = 1; i < WARPS; i++) most = fmaxf(most, of[row][i]);
-        return most;
+// Mean and 1 / deviation of every row, a warp for each; to be followed by a barrier.
+struct row_statistics {
+    float mean[16], inverse[16];
+
+    INLINE_MEMBER void find(const tti_decode_linear &p, int rows, const char *shared, int stride) {
+        int lane = threadIdx.x % WARP;
+        for (int row = threadIdx.x / WARP; row < rows; row += WARPS) {
+            const element *x = (const element *)(shared + row * stride);
+            float sum = 0, squares = 0, own_mean = 0;
+            if (p.norm == TTI_LAYER_NORM) {
+#pragma unroll 4
+                for (int i = lane * LANES; i < p.inputs; i += WARP * LANES) sum += sum_of(load<LANES>(x + i));
+                own_mean = warp_sum(sum) / p.inputs;
+            }
+#pragma unroll 4
+            for (int i = lane * LANES; i < p.inputs; i += WARP * LANES) {
+                floats<LANES> v = load<LANES>(x + i);
+                for (int j = 0; j < LANES; j++) {
+                    float d = i + j < p.inputs ? v[j] - own_mean : 0.0f;
+                    v[j] = d * d;
+                }
+                squares += sum_of(v);
+            }
+            squares = warp_sum(squares);
+            if (lane == 0) {
+                mean[row] = own_mean;
+                inverse[row] = rsqrtf(squares / p.inputs + p.epsilon);
+            }
+        }
     }
 };
 
-// Rows as they are multiplied: normalised, rounded to elements, in place. All threads; every row is shared by all warps.
-// `norm` holds weights, then biases, `padded` of each.
-INLINE void normalise_rows(
-    const tti_decode_linear &p, int rows, int padded, char *shared, int stride, const float *norm
-) {
-    __shared__ row_parts sums, squares;
-    int first = threadIdx.x * LANES;
-    const int step = THREADS * LANES;
-    if (p.norm == TTI_LAYER_NORM) {
-        for (int row = 0; row < rows; row++) {
-            float sum = 0;
-            for (int i = first; i < padded; i += step) {
-                floats<LANES> v = load<LANES>((const element *)(shared + row * stride) + i);
-                for (int j = 0; j < LANES; j++) sum += v[j];
-            }
-            sums.add(row, sum);
+// Weights and biases of the norm in shared memory, `padded` of each; past the end both are zero.
+struct staged_norm {
+    const float *weights;
+    int padded;
+
+    // Neighbouring elements of a row, normalised.
+    INLINE_MEMBER floats<LANES> apply(floats<LANES> x, int column, float mean, float inverse) const {
+#pragma unroll
+        for (int i = 0; i < LANES; i += 4) {
+            floats<4> weight = load<4>(weights + column + i), bias = load<4>(weights + padded + column + i);
+            for (int j = 0; j < 4; j++) x[i + j] = fmaf((x[i + j] - mean) * inverse, weight[j], bias[j]);
         }
-        __syncthreads();
+        return x;
     }
-    for (int row = 0; row < rows; row++) {
-        float mean = p.norm == TTI_LAYER_NORM ? sums.sum(row) / p.inputs : 0.0f, sum = 0;
-        for (int i = first; i < padded; i += step) {
-            floats<LANES> v = load<LANES>((const element *)(shared + row * stride) + i);
-            for (int j = 0; j < LANES; j++) {
-                float d = i + j < p.inputs ? v[j] - mean : 0.0f;
-                sum += d * d;
-            }
-        }
-        squares.add(row, sum);
-    }
-    __syncthreads();
-    for (int row = 0; row < rows; row++) {
-        float mean = p.norm == TTI_LAYER_NORM ? sums.sum(row) / p.inputs : 0.0f;
-        float inverse = rsqrtf(squares.sum(row) / p.inputs + p.epsilon);
-        for (int i = first; i < padded; i += step) {
-            element *x = (element *)(shared + row * stride) + i;
-            floats<LANES> v = load<LANES>(x);
-            // Past the end weight and bias are zero.
-            for (int j = 0; j < LANES; j++) v[j] = (v[j] - mean) * inverse * norm[i + j] + norm[padded + i + j];
-            store(x, v);
-        }
-    }
-    __syncthreads();
-}
+};
 
 // Weights and biases of the norm, which no kernel writes: before waiting.
 INLINE void stage_norm(const tti_decode_linear &p, int padded, float *norm) {
@@ -119,26 +107,37 @@ INLINE void stage_norm(const tti_decode_linear &p, int padded, float *norm) {
 
 // MARK: Outputs
 
-// What a sum becomes.
-INLINE void finish(const tti_decode_linear &p, int row, int output, float sum) {
-    int64_t place = (int64_t)row * p.outputs + output;
-    if (p.bias) sum += pointer<const float>(p.bias)[output];
-    sum = activated(sum, p.activation);
-    if (p.residual) sum += to_float(pointer<const element>(p.residual)[place]);
-    assign(pointer<element>(p.y)[place], sum);
+// What is added to a thread's first output: asked for as soon as the inputs are there, because at the end it would be a way
+// to memory and back of its own.
+struct addends {
+    float bias, residual;
+
+    INLINE_MEMBER addends(const tti_decode_linear &p, int row, int output, bool is_there) : bias(0), residual(0) {
+        if (!is_there || output >= p.outputs) return;
+        if (p.bias) bias = pointer<const float>(p.bias)[output];
+        if (p.residual) residual = to_float(pointer<const element>(p.residual)[(int64_t)row * p.outputs + output]);
+    }
+};
+
+// Those of the output that a thread makes first in `reduce`.
+INLINE addends first_addends(const tti_decode_linear &p, int first_row, int rows, int first_output, int outputs) {
+    int row = threadIdx.x / outputs, output = threadIdx.x % outputs;
+    return addends(p, first_row + row, first_output + output, row < rows);
 }
 
 // Adds the warps' parts, parts[warp][row][output], and finishes. All threads.
 template <class number, class Scale>
 INLINE void reduce(const tti_decode_linear &p, int first_row, int rows, int first_output, int outputs, const number *parts,
-                   Scale scale) {
+                   addends first, Scale scale) {
     __syncthreads();
     for (int i = threadIdx.x; i < rows * outputs; i += THREADS) {
         int row = i / outputs, output = i % outputs;
         if (first_output + output >= p.outputs) continue;
+        addends own = i < THREADS ? first : addends(p, first_row + row, first_output + output, true);
         number sum = 0;
         for (int warp = 0; warp < WARPS; warp++) sum += parts[(warp * p.group + row) * outputs + output];
-        finish(p, first_row + row, first_output + output, scale(sum, row, first_output + output));
+        float x = activated(scale(sum, row, first_output + output) + own.bias, p.activation) + own.residual;
+        assign(pointer<element>(p.y)[(int64_t)(first_row + row) * p.outputs + first_output + output], x);
     }
 }
 
@@ -163,21 +162,11 @@ template <int tiles> struct weight_stream {
     INLINE_MEMBER bytes16 get(int tile, int block) const { return load_stream(row[tile] + (int64_t)block * 64); }
 };
 
-// A product that comes soon will read these weights: this block's share of them on its way to the second-level cache, so
-// that memory has something to do between products too.
-INLINE void prefetch_next(const tti_decode_linear &p) {
-    int64_t blocks = gridDim.x * gridDim.y, block = blockIdx.x + gridDim.x * blockIdx.y;
-    int64_t share = (p.next_bytes / blocks + 511) / 512 * 512, part = share / 4;
-    if (threadIdx.x >= 4) return;
-    int64_t start = block * share + threadIdx.x * part;
-    if (start < p.next_bytes) prefetch_to_cache(pointer<const char>(p.next_weight) + start, min(part, p.next_bytes - start));
-}
-
-// d[tile] += x · weights over this warp's blocks of 64 bytes; `before` is done when the first loads are under way.
-// x in shared memory, `stride` bytes a row, as wide in bytes `scale` times as the weights are.
-template <int tiles, class number, class Before>
-INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int element_bytes, int rows, const char *x,
-                   int stride, number d[tiles][4], Before before) {
+// d[tile] += x · weights over this warp's blocks of 64 bytes. `before` is done when the first loads are under way;
+// `fragment(second, block)` gives the 16 bytes of x that meet a lane's weights: of row lane / 4, or of the one eight below.
+template <int tiles, class number, class Before, class Fragment>
+INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int element_bytes, int rows,
+                   number d[tiles][4], Before before, Fragment fragment) {
     constexpr int depth = IN_FLIGHT / tiles;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     int count = (blocks - warp + WARPS - 1) / WARPS;
@@ -190,9 +179,7 @@ INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int
             for (int t = 0; t < tiles; t++) w[i][t] = weights.get(t, warp + i * WARPS);
         }
     }
-    prefetch_next(p);
     before();
-    const char *own = x + lane / 4 * stride + lane % 4 * 16;
     bool has_row = lane / 4 < rows, has_second = lane / 4 + 8 < rows;
     for (int base = 0; base < count; base += depth) {
 #pragma unroll
@@ -201,8 +188,8 @@ INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int
             if (k >= count) break;
             int block = warp + k * WARPS;
             bytes16 low = {{0, 0, 0, 0}}, high = {{0, 0, 0, 0}};
-            if (has_row) low = *(const bytes16 *)(own + block * 64);
-            if (has_second) high = *(const bytes16 *)(own + 8 * stride + block * 64);
+            if (has_row) low = fragment(false, block);
+            if (has_second) high = fragment(true, block);
             uint32_t first[4] = {low.word[0], high.word[0], low.word[1], high.word[1]};
             uint32_t second[4] = {low.word[2], high.word[2], low.word[3], high.word[3]};
 #pragma unroll
@@ -230,44 +217,92 @@ template <int tiles, class number> INLINE void put_parts(number *parts, const nu
     }
 }
 
-template <int tiles> INLINE void multiply_bfloat16(const tti_decode_linear &p) {
+template <int tiles, bool has_norm> INLINE void multiply_bfloat16(const tti_decode_linear &p) {
     SHARED_MEMORY(shared);
+    __shared__ row_statistics statistics;
     int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
     int padded = (p.inputs + 31) / 32 * 32, stride = padded * 2 + 64;
+    int lane = threadIdx.x % WARP, first_output = blockIdx.x * tiles * 8;
     float *norm = (float *)(shared + p.group * stride);
-    float d[tiles][4] = {};
-    stream<tiles>(p, blockIdx.x * tiles * 8, padded / 32, 2, rows, shared, stride, d, [&] {
-        if (p.norm) stage_norm(p, padded, norm);
+    float d[tiles][4] = {}, mean[2] = {0, 0}, inverse[2] = {0, 0};
+    addends first(p, 0, 0, false);
+    auto before = [&] {
+        if (has_norm) stage_norm(p, padded, norm);
         wait_for_inputs();
         stage_rows(p, first_row, rows, padded, shared, stride);
+        first = first_addends(p, first_row, rows, first_output, tiles * 8);
         copy_wait<0>();
         __syncthreads();
-        if (p.norm) normalise_rows(p, rows, padded, shared, stride, norm);
-    });
+        if (!has_norm) return;
+        statistics.find(p, rows, shared, stride);
+        __syncthreads();
+        for (int i = 0; i < 2; i++) {
+            mean[i] = statistics.mean[lane / 4 + 8 * i];
+            inverse[i] = statistics.inverse[lane / 4 + 8 * i];
+        }
+    };
+    // What belongs to a lane's weights is normalised by that lane: nobody else in the block needs it.
+    auto fragment = [&](bool second, int block) {
+        int column = block * 32 + lane % 4 * 8;
+        const char *own = shared + (lane / 4 + 8 * second) * stride + column * 2;
+        bytes16 x = *(const bytes16 *)own;
+        if (has_norm) {
+            floats<LANES> v = staged_norm{norm, padded}.apply(load<LANES>((const element *)own), column, mean[second], inverse[second]);
+            for (int i = 0; i < 4; i++) x.word[i] = pack_bfloat16(v[2 * i], v[2 * i + 1]);
+        }
+        return x;
+    };
+    stream<tiles>(p, first_output, padded / 32, 2, rows, d, before, fragment);
     __syncthreads();
     put_parts<tiles>((float *)shared, d, rows, p.group);
-    reduce(p, first_row, rows, blockIdx.x * tiles * 8, tiles * 8, (const float *)shared,
+    reduce(p, first_row, rows, first_output, tiles * 8, (const float *)shared, first,
            [](float sum, int, int) { return sum; });
 }
 
 // MARK: int8 weights
 
-// Rows of elements as int8, each with a scale of its own: 127 is its largest magnitude. All threads.
-INLINE void quantise_rows(
-    int rows, int padded, const char *shared, int stride, char *target, int target_stride, float *scales
-) {
+// The largest magnitude that each warp saw of each row.
+struct row_parts {
+    float of[MOST_ROWS][WARPS];
+
+    // All lanes give theirs; to be followed by a barrier.
+    INLINE_MEMBER void put(int row, float x) {
+        x = warp_max(x);
+        if (threadIdx.x % WARP == 0) of[row][threadIdx.x / WARP] = x;
+    }
+    INLINE_MEMBER float largest(int row) const {
+        float most = of[row][0];
+        for (int i = 1; i < WARPS; i++) most = fmaxf(most, of[row][i]);
+        return most;
+    }
+};
+
+// Rows of elements as int8, normalised first where that is asked for, each with a scale of its own: 127 is its largest
+// magnitude. All threads; every row is shared by all warps.
+INLINE void quantise_rows(const tti_decode_linear &p, int rows, int padded, char *shared, int stride, char *target,
+                          int target_stride, const float *norm, float *scales) {
+    __shared__ row_statistics statistics;
     __shared__ row_parts parts;
     int first = threadIdx.x * LANES;
     const int step = THREADS * LANES;
     const float infinity = as_float(0x7f800000u);
+    if (p.norm) {
+        statistics.find(p, rows, shared, stride);
+        __syncthreads();
+    }
     for (int row = 0; row < rows; row++) {
         float largest = 0;
         for (int i = first; i < padded; i += step) {
-            floats<LANES> v = load<LANES>((const element *)(shared + row * stride) + i);
+            element *x = (element *)(shared + row * stride) + i;
+            floats<LANES> v = load<LANES>(x);
+            if (p.norm) {
+                store(x, staged_norm{norm, padded}.apply(v, i, statistics.mean[row], statistics.inverse[row]));
+                v = load<LANES>(x);
+            }
             // A NaN counts as infinite.
             for (int j = 0; j < LANES; j++) largest = fmaxf(largest, fabsf(v[j]) < infinity ? fabsf(v[j]) : infinity);
         }
-        parts.largest(row, largest);
+        parts.put(row, largest);
     }
     __syncthreads();
     for (int row = 0; row < rows; row++) {
@@ -295,27 +330,36 @@ template <int tiles> INLINE void multiply_int8(const tti_decode_linear &p) {
     __shared__ float scales[MOST_ROWS];
     int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
     int padded = (p.inputs + 63) / 64 * 64, stride = padded * 2 + 64, own_stride = padded + 64;
+    int lane = threadIdx.x % WARP, first_output = blockIdx.x * tiles * 8;
     char *own = shared + p.group * stride;
     float *norm = (float *)(own + p.group * own_stride);
     int32_t d[tiles][4] = {};
-    stream<tiles>(p, blockIdx.x * tiles * 8, padded / 64, 1, rows, own, own_stride, d, [&] {
+    addends first(p, 0, 0, false);
+    auto before = [&] {
         if (p.norm) stage_norm(p, padded, norm);
         wait_for_inputs();
         stage_rows(p, first_row, rows, padded, shared, stride);
+        first = first_addends(p, first_row, rows, first_output, tiles * 8);
         copy_wait<0>();
         __syncthreads();
-        if (p.norm) normalise_rows(p, rows, padded, shared, stride, norm);
-        quantise_rows(rows, padded, shared, stride, own, own_stride, scales);
-    });
+        quantise_rows(p, rows, padded, shared, stride, own, own_stride, norm, scales);
+    };
+    auto fragment = [&](bool second, int block) {
+        return *(const bytes16 *)(own + (lane / 4 + 8 * second) * own_stride + block * 64 + lane % 4 * 16);
+    };
+    stream<tiles>(p, first_output, padded / 64, 1, rows, d, before, fragment);
     __syncthreads();
     put_parts<tiles>((int32_t *)shared, d, rows, p.group);
     const float *weight_scales = pointer<const float>(p.scales);
-    reduce(p, first_row, rows, blockIdx.x * tiles * 8, tiles * 8, (const int32_t *)shared,
+    reduce(p, first_row, rows, first_output, tiles * 8, (const int32_t *)shared, first,
            [&](int32_t sum, int row, int output) { return __fmul_rn((float)sum, __fmul_rn(scales[row], weight_scales[output])); });
 }
 
 #define DECODE_LINEAR(tiles) \
-    KERNEL_RESIDENT(decode_linear_bfloat16_##tiles, tti_decode_linear, THREADS, 2) { multiply_bfloat16<tiles>(p); } \
+    KERNEL_RESIDENT(decode_linear_bfloat16_##tiles, tti_decode_linear, THREADS, 2) { \
+        multiply_bfloat16<tiles, false>(p); \
+    } \
+    KERNEL_RESIDENT(norm_linear_bfloat16_##tiles, tti_decode_linear, THREADS, 2) { multiply_bfloat16<tiles, true>(p); } \
     KERNEL_RESIDENT(decode_linear_int8_##tiles, tti_decode_linear, THREADS, 2) { multiply_int8<tiles>(p); }
 
 DECODE_LINEAR(1)
@@ -334,6 +378,7 @@ DECODE_LINEAR(8)
 // Lanes read 512 bytes of an output's weights next to each other.
 template <int most_rows> INLINE void multiply_float(const tti_decode_linear &p) {
     SHARED_MEMORY(shared);
+    __shared__ row_statistics statistics;
     int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
     int padded = (p.inputs + 127) / 128 * 128, stride = padded * 4;
     float *norm = (float *)(shared + p.group * stride);
@@ -350,9 +395,13 @@ template <int most_rows> INLINE void multiply_float(const tti_decode_linear &p) 
     if (p.norm) stage_norm(p, padded, norm);
     wait_for_inputs();
     stage_rows(p, first_row, rows, padded, shared, stride);
+    addends first = first_addends(p, first_row, rows, first_output, OUTPUTS);
     copy_wait<0>();
     __syncthreads();
-    if (p.norm) normalise_rows(p, rows, padded, shared, stride, norm);
+    if (p.norm) {
+        statistics.find(p, rows, shared, stride);
+        __syncthreads();
+    }
     for (int block = warp; block * 128 + lane * 4 < p.stride; block += WARPS) {
         bytes16 current[OUTPUTS];
 #pragma unroll
@@ -363,7 +412,9 @@ template <int most_rows> INLINE void multiply_float(const tti_decode_linear &p) 
 #pragma unroll
         for (int r = 0; r < most_rows; r++) {
             if (r >= rows) break;
-            floats<4> x = load<4>((const float *)(shared + r * stride) + block * 128 + lane * 4);
+            int column = block * 128 + lane * 4;
+            floats<4> x = load<4>((const float *)(shared + r * stride) + column);
+            if (p.norm) x = staged_norm{norm, padded}.apply(x, column, statistics.mean[r], statistics.inverse[r]);
 #pragma unroll
             for (int o = 0; o < OUTPUTS; o++) {
 #pragma unroll
@@ -382,7 +433,7 @@ template <int most_rows> INLINE void multiply_float(const tti_decode_linear &p) 
             if (lane == 0) parts[(warp * p.group + r) * OUTPUTS + o] = sum;
         }
     }
-    reduce(p, first_row, rows, first_output, OUTPUTS, (const float *)parts,
+    reduce(p, first_row, rows, first_output, OUTPUTS, (const float *)parts, first,
            [](float sum, int, int) { return sum; });
 }
 

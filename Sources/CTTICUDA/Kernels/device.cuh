@@ -96,15 +96,6 @@ INLINE bytes16 load_stream(const void *address) {
     return v;
 }
 
-// Begins to bring memory into the second-level cache; address and size are multiples of 16.
-INLINE void prefetch_to_cache(const void *address, int64_t bytes) {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(address), "r"((uint32_t)bytes) : "memory");
-#else
-    for (int64_t i = 0; i < bytes; i += 128) asm volatile("prefetch.global.L2 [%0];" ::"l"((const char *)address + i));
-#endif
-}
-
 // d += a · b for a tile of 16×8, depth 16, bfloat16. With g = lane / 4, t = lane % 4, pairs of neighbouring columns:
 // a: (row g, columns 2t), (row g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8); b: (rows 2t, column g), (2t + 8, g);
 // d: (row g, columns 2t, 2t + 1), (row g + 8, the same).

@@ -82,9 +82,6 @@ typedef struct tti_decode_linear {
     device_address scales;
     // [inputs] float, or 0.
     device_address norm_weight, norm_bias;
-    // Weights of a product that comes soon: a multiple of 16 bytes, or none.
-    device_address next_weight;
-    int64_t next_bytes;
     // `group` rows at most share a pass over the weights.
     int32_t rows, group, inputs, stride, outputs;
     int32_t activation, norm;

@@ -7,6 +7,8 @@
 typedef struct ctti_product_shape {
     int64_t rows, inputs, weight_stride, outputs, batch;
     bool adds;
+    // Every entry is the first one of x.
+    bool repeats_x;
 } ctti_product_shape;
 
 // One of the library's ways to do a product; the words are its own.
