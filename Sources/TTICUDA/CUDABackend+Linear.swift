@@ -153,8 +153,7 @@ extension CUDABackend {
         let kernel =
             isFloat
             ? "decode_linear_float_\(group <= 2 ? 2 : 8)"
-            : matrix.elements.dtype == .int8
-                ? "decode_linear_int8_\(tiles)" : "\(norm == nil ? "decode" : "norm")_linear_bfloat16_\(tiles)"
+            : "decode_linear_\(matrix.elements.dtype == .int8 ? "int8" : "bfloat16")_\(tiles)"
         let parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.parameters.weight).device,

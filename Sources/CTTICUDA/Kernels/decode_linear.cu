@@ -162,11 +162,11 @@ template <int tiles> struct weight_stream {
     INLINE_MEMBER bytes16 get(int tile, int block) const { return load_stream(row[tile] + (int64_t)block * 64); }
 };
 
-// d[tile] += x · weights over this warp's blocks of 64 bytes. `before` is done when the first loads are under way;
-// `fragment(second, block)` gives the 16 bytes of x that meet a lane's weights: of row lane / 4, or of the one eight below.
-template <int tiles, class number, class Before, class Fragment>
-INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int element_bytes, int rows,
-                   number d[tiles][4], Before before, Fragment fragment) {
+// d[tile] += x · weights over this warp's blocks of 64 bytes. `before` is done when the first loads are under way; then x
+// lies in shared memory, `stride` bytes a row, in the type of the weights.
+template <int tiles, class number, class Before>
+INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int element_bytes, int rows, const char *x,
+                   int stride, number d[tiles][4], Before before) {
     constexpr int depth = IN_FLIGHT / tiles;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     int count = (blocks - warp + WARPS - 1) / WARPS;
@@ -180,6 +180,7 @@ INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int
         }
     }
     before();
+    const char *own = x + lane / 4 * stride + lane % 4 * 16;
     bool has_row = lane / 4 < rows, has_second = lane / 4 + 8 < rows;
     for (int base = 0; base < count; base += depth) {
 #pragma unroll
@@ -188,8 +189,8 @@ INLINE void stream(const tti_decode_linear &p, int first_output, int blocks, int
             if (k >= count) break;
             int block = warp + k * WARPS;
             bytes16 low = {{0, 0, 0, 0}}, high = {{0, 0, 0, 0}};
-            if (has_row) low = fragment(false, block);
-            if (has_second) high = fragment(true, block);
+            if (has_row) low = *(const bytes16 *)(own + block * 64);
+            if (has_second) high = *(const bytes16 *)(own + 8 * stride + block * 64);
             uint32_t first[4] = {low.word[0], high.word[0], low.word[1], high.word[1]};
             uint32_t second[4] = {low.word[2], high.word[2], low.word[3], high.word[3]};
 #pragma unroll
@@ -217,42 +218,40 @@ template <int tiles, class number> INLINE void put_parts(number *parts, const nu
     }
 }
 
-template <int tiles, bool has_norm> INLINE void multiply_bfloat16(const tti_decode_linear &p) {
-    SHARED_MEMORY(shared);
+// Rows as they are multiplied: normalised, rounded to elements, in place. All threads.
+INLINE void normalise_rows(
+    const tti_decode_linear &p, int rows, int padded, char *shared, int stride, const float *norm
+) {
     __shared__ row_statistics statistics;
+    statistics.find(p, rows, shared, stride);
+    __syncthreads();
+    for (int row = 0; row < rows; row++) {
+        float mean = statistics.mean[row], inverse = statistics.inverse[row];
+        for (int i = threadIdx.x * LANES; i < padded; i += THREADS * LANES) {
+            element *x = (element *)(shared + row * stride) + i;
+            store(x, staged_norm{norm, padded}.apply(load<LANES>(x), i, mean, inverse));
+        }
+    }
+    __syncthreads();
+}
+
+template <int tiles> INLINE void multiply_bfloat16(const tti_decode_linear &p) {
+    SHARED_MEMORY(shared);
     int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
     int padded = (p.inputs + 31) / 32 * 32, stride = padded * 2 + 64;
-    int lane = threadIdx.x % WARP, first_output = blockIdx.x * tiles * 8;
+    int first_output = blockIdx.x * tiles * 8;
     float *norm = (float *)(shared + p.group * stride);
-    float d[tiles][4] = {}, mean[2] = {0, 0}, inverse[2] = {0, 0};
+    float d[tiles][4] = {};
     addends first(p, 0, 0, false);
-    auto before = [&] {
-        if (has_norm) stage_norm(p, padded, norm);
+    stream<tiles>(p, first_output, padded / 32, 2, rows, shared, stride, d, [&] {
+        if (p.norm) stage_norm(p, padded, norm);
         wait_for_inputs();
         stage_rows(p, first_row, rows, padded, shared, stride);
         first = first_addends(p, first_row, rows, first_output, tiles * 8);
         copy_wait<0>();
         __syncthreads();
-        if (!has_norm) return;
-        statistics.find(p, rows, shared, stride);
-        __syncthreads();
-        for (int i = 0; i < 2; i++) {
-            mean[i] = statistics.mean[lane / 4 + 8 * i];
-            inverse[i] = statistics.inverse[lane / 4 + 8 * i];
-        }
-    };
-    // What belongs to a lane's weights is normalised by that lane: nobody else in the block needs it.
-    auto fragment = [&](bool second, int block) {
-        int column = block * 32 + lane % 4 * 8;
-        const char *own = shared + (lane / 4 + 8 * second) * stride + column * 2;
-        bytes16 x = *(const bytes16 *)own;
-        if (has_norm) {
-            floats<LANES> v = staged_norm{norm, padded}.apply(load<LANES>((const element *)own), column, mean[second], inverse[second]);
-            for (int i = 0; i < 4; i++) x.word[i] = pack_bfloat16(v[2 * i], v[2 * i + 1]);
-        }
-        return x;
-    };
-    stream<tiles>(p, first_output, padded / 32, 2, rows, d, before, fragment);
+        if (p.norm) normalise_rows(p, rows, padded, shared, stride, norm);
+    });
     __syncthreads();
     put_parts<tiles>((float *)shared, d, rows, p.group);
     reduce(p, first_row, rows, first_output, tiles * 8, (const float *)shared, first,
@@ -330,12 +329,12 @@ template <int tiles> INLINE void multiply_int8(const tti_decode_linear &p) {
     __shared__ float scales[MOST_ROWS];
     int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
     int padded = (p.inputs + 63) / 64 * 64, stride = padded * 2 + 64, own_stride = padded + 64;
-    int lane = threadIdx.x % WARP, first_output = blockIdx.x * tiles * 8;
+    int first_output = blockIdx.x * tiles * 8;
     char *own = shared + p.group * stride;
     float *norm = (float *)(own + p.group * own_stride);
     int32_t d[tiles][4] = {};
     addends first(p, 0, 0, false);
-    auto before = [&] {
+    stream<tiles>(p, first_output, padded / 64, 1, rows, own, own_stride, d, [&] {
         if (p.norm) stage_norm(p, padded, norm);
         wait_for_inputs();
         stage_rows(p, first_row, rows, padded, shared, stride);
@@ -343,11 +342,7 @@ template <int tiles> INLINE void multiply_int8(const tti_decode_linear &p) {
         copy_wait<0>();
         __syncthreads();
         quantise_rows(p, rows, padded, shared, stride, own, own_stride, norm, scales);
-    };
-    auto fragment = [&](bool second, int block) {
-        return *(const bytes16 *)(own + (lane / 4 + 8 * second) * own_stride + block * 64 + lane % 4 * 16);
-    };
-    stream<tiles>(p, first_output, padded / 64, 1, rows, d, before, fragment);
+    });
     __syncthreads();
     put_parts<tiles>((int32_t *)shared, d, rows, p.group);
     const float *weight_scales = pointer<const float>(p.scales);
@@ -356,10 +351,7 @@ template <int tiles> INLINE void multiply_int8(const tti_decode_linear &p) {
 }
 
 #define DECODE_LINEAR(tiles) \
-    KERNEL_RESIDENT(decode_linear_bfloat16_##tiles, tti_decode_linear, THREADS, 2) { \
-        multiply_bfloat16<tiles, false>(p); \
-    } \
-    KERNEL_RESIDENT(norm_linear_bfloat16_##tiles, tti_decode_linear, THREADS, 2) { multiply_bfloat16<tiles, true>(p); } \
+    KERNEL_RESIDENT(decode_linear_bfloat16_##tiles, tti_decode_linear, THREADS, 2) { multiply_bfloat16<tiles>(p); } \
     KERNEL_RESIDENT(decode_linear_int8_##tiles, tti_decode_linear, THREADS, 2) { multiply_int8<tiles>(p); }
 
 DECODE_LINEAR(1)
