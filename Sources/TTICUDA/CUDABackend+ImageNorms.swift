@@ -2,8 +2,10 @@ internal import CTTICUDA
 package import TTICore
 
 extension CUDABackend {
-    /// Threads of a block of image_norm.cu that stand side by side over a pixel's vectors.
-    private static let threads = 256
+    /// Threads of a block of image_norm.cu, and vectors that a thread has under way.
+    private static let (sliceThreads, applyThreads, groupThreads, ahead) = (512, 256, 512, 8)
+    /// Blocks of an image that the last of them can join.
+    private static let mostSlices = 160
 
     package func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor {
         let groups = parameters.groups
@@ -17,22 +19,35 @@ extension CUDABackend {
         var call = tti_group_norm(
             y: y.device, x: x.device, weight: parameters.weight.device, bias: parameters.bias.device, slices: 0,
             statistics: 0, counters: 0, pixels: Int64(pixels), channels: Int32(channels), groups: Int32(groups),
-            activation: Int32(activation.rawValue), epsilon: parameters.epsilon)
-        let vectors = channels / lanes
-        // A block reads a small group three times; larger images are shared by more blocks than there are groups.
-        if pixels * channels / groups <= 16384 || channels % lanes != 0 || vectors > CUDABackend.threads || !isAligned {
-            let isWhole = isAligned && channels / groups % lanes == 0
-            launch(isWhole ? "group_norm" : "group_norm_any", grid: (groups, images, 1), threads: 512, call)
+            activation: Int32(activation.rawValue), pixels_of_block: 0, epsilon: parameters.epsilon)
+        let (vectors, width) = (channels / lanes, channels / groups)
+        if isAligned, width % lanes == 0, width / lanes <= CUDABackend.groupThreads {
+            let held = pixels.dividedUp(by: CUDABackend.groupThreads / (width / lanes))
+            if let kernel = [1, 2, 4, 8].first(where: { held <= $0 }) {
+                launch(
+                    "group_norm_\(kernel)", grid: (groups, images, 1), threads: CUDABackend.groupThreads, call)
+                return y
+            }
+        }
+        // An element at a time is no slower where there are few.
+        guard isAligned, channels % lanes == 0, vectors <= CUDABackend.applyThreads, pixels * width > 8192 else {
+            launch("group_norm_any", grid: (groups, images, 1), threads: CUDABackend.groupThreads, call)
             return y
         }
-        let atOnce = CUDABackend.threads / vectors
-        let slices = max(1, min(256, pixels / (8 * atOnce)))
-        call.slices = scratch("group norm slices", images * groups * slices * 12).device
+        // A block for each multiprocessor, each thread with as many pixels as the next one.
+        let atOnce = CUDABackend.sliceThreads / vectors
+        let most = min(device.multiprocessorCount, CUDABackend.mostSlices)
+        let perSlice = max(CUDABackend.ahead, pixels.dividedUp(by: most * atOnce)) * atOnce
+        let slices = pixels.dividedUp(by: perSlice)
+        call.slices = scratch("group norm slices", images * groups * slices * 8).device
         call.statistics = scratch("group norm statistics", images * groups * 8).device
         call.counters = counters(images).device
-        launch("group_statistics", grid: (slices, images, 1), threads: CUDABackend.threads, call)
-        let parts = max(1, min(1024, pixels / (4 * atOnce)))
-        launch("group_apply", grid: (parts, images, 1), threads: CUDABackend.threads, call)
+        call.pixels_of_block = Int32(perSlice)
+        launch("group_statistics", grid: (slices, images, 1), threads: CUDABackend.sliceThreads, call)
+        let perBlock = CUDABackend.ahead * (CUDABackend.applyThreads / vectors)
+        call.pixels_of_block = Int32(perBlock)
+        launch(
+            "group_apply", grid: (pixels.dividedUp(by: perBlock), images, 1), threads: CUDABackend.applyThreads, call)
         return y
     }
 
@@ -58,4 +73,9 @@ extension CUDABackend {
         launch("response_apply" + ending, grid: (blocks, images, 1), threads: 256, call)
         return y
     }
+}
+
+extension Int {
+    /// The quotient, rounded up.
+    func dividedUp(by divisor: Int) -> Int { (self + divisor - 1) / divisor }
 }

@@ -1,91 +1,174 @@
-// Norms over the pixels of an image: bound by bytes, x read twice (from the second-level cache where it fits) and y written
-// once.
+// Norms over the pixels of an image: bound by bytes, x read twice (the second time from the second-level cache where it fits)
+// and y written once.
 //
-// Group norm of large images, two kernels: `group_statistics` has a block for each slice of the pixels of an image, which
-// reads whole pixels 16 bytes at a time; the last of an image's blocks joins the slices. `group_apply` goes over the image
-// once more. Of small images, and of channels that are no whole vectors, `group_norm`: a block for a group of an image, which
-// reads it three times. Statistics are means and squares about them, joined without differences of large numbers: their
-// order is that of slices, threads and channels, whatever the batch.
+// Group norm, where a group of an image fits a block's registers: `group_norm_1` to `group_norm_8`, a block for a group of an
+// image, which reads it once, up to 8 vectors a thread. Of larger images two kernels: `group_statistics` has a block for some
+// pixels of an image, one for each multiprocessor, which reads them 16 bytes at a time, 8 of these under way in a thread; the
+// last of an image's blocks joins what they found. `group_apply` goes over the image once more, a thread over 8 vectors, which
+// it asks for while the last block is at work. Of channels that are no whole vectors `group_norm_any`.
+// A block's sums are of differences from one of its numbers, so that their squares are of the size of the spread; blocks are
+// joined by their means and what is about them. The order is that of pixels and channels, whatever the batch.
 //
-// Global response norm, two kernels: `response_squares` has a block for each 16 vectors of channels of an image,
+// Global response norm, two kernels: `response_lengths` has a block for each 16 vectors of channels of an image,
 // `response_apply` for some pixels.
 #include "device.cuh"
 
 #define THREADS 256
+// Vectors that a thread has under way.
+#define AHEAD 8
 
-// Numbers seen so far: how many, their mean, the sum of squares about it.
-struct statistics {
-    float count, mean, squares;
+// A thread's place among those of a block, which stand side by side over the vectors of a pixel's channels (or of a group of
+// them), and over as many pixels as they reach.
+template <int threads> struct pixel_threads {
+    int vectors, at_once, row, vector;
+
+    INLINE_MEMBER pixel_threads(int vectors) : vectors(vectors) {
+        at_once = threads / vectors;
+        row = threadIdx.x / vectors;
+        vector = threadIdx.x - row * vectors;
+    }
+    INLINE_MEMBER bool has_place() const { return row < at_once; }
 };
 
-// Those of `number` parts, by one warp. The mean first, then what is about it.
-template <class Part> INLINE statistics join_parts(int number, const Part &part) {
-    int lane = threadIdx.x % WARP;
-    float count = 0, sum = 0, squares = 0;
-    for (int i = lane; i < number; i += WARP) {
-        statistics s = part(i);
-        count += s.count;
-        sum += s.count * s.mean;
+// Asks for every at_once'th pixel from the first on, where there is one.
+template <int count>
+INLINE void ask(bytes16 raw[count], const bytes16 *x, int pixel, int end, int at_once, int pixel_vectors) {
+#pragma unroll
+    for (int i = 0; i < count; i++) {
+        int own = pixel + i * at_once;
+        if (own < end) raw[i] = x[(int64_t)own * pixel_vectors];
     }
-    count = warp_sum(count);
-    float mean = warp_sum(sum) / count;
-    for (int i = lane; i < number; i += WARP) {
-        statistics s = part(i);
-        float difference = s.count > 0 ? s.mean - mean : 0.0f;
-        squares += s.squares + s.count * difference * difference;
+}
+
+INLINE floats<LANES> numbers_of(const bytes16 &raw) { return load<LANES>((const element *)&raw); }
+
+// y = activation((v - mean) · scale + bias); the activation is known to the compiler, or -1.
+template <int activation, int count>
+INLINE floats<count> normalised(
+    const tti_group_norm &p, floats<count> v, const floats<count> &mean, const floats<count> &scale,
+    const floats<count> &bias) {
+    for (int j = 0; j < count; j++) {
+        float x = (v[j] - mean[j]) * scale[j] + bias[j];
+        v[j] = activation == 5 ? silu(x) : activated(x, activation < 0 ? p.activation : activation);
     }
-    return statistics{count, mean, warp_sum(squares)};
+    return v;
 }
 
 // MARK: Group norm in two kernels
 
-// The pixels of a slice.
-INLINE void slice_of(const tti_group_norm &p, int64_t &first, int64_t &end) {
-    first = p.pixels * blockIdx.x / gridDim.x;
-    end = p.pixels * (blockIdx.x + 1) / gridDim.x;
+#define SLICE_THREADS 512
+// Threads that join what the blocks found of a group, and how many blocks each takes.
+#define JOINERS 16
+#define JOINED 10
+
+// What a block found of a group: the mean, the sum of squares about it.
+struct __align__(8) statistics {
+    float mean, squares;
+};
+
+INLINE float sum_of_joiners(float x) {
+#pragma unroll
+    for (int offset = JOINERS / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(ALL_LANES, x, offset);
+    return x;
 }
 
-KERNEL(group_statistics, tti_group_norm, THREADS) {
-    __shared__ statistics parts[THREADS * LANES];
-    __shared__ bool is_last;
-    wait_for_inputs();
-    // Threads stand side by side over a pixel's vectors, and over as many pixels as they reach.
-    int vectors = p.channels / LANES, at_once = THREADS / vectors;
-    int row = threadIdx.x / vectors, column = threadIdx.x % vectors * LANES;
-    int64_t first, end;
-    slice_of(p, first, end);
-    const element *x = pointer<const element>(p.x) + (int64_t)blockIdx.y * p.pixels * p.channels + column;
-    if (row < at_once) {
-        // Differences from the first number: sums of their squares are of the size of the spread.
-        floats<LANES> shift, sums, squares;
-        for (int j = 0; j < LANES; j++) shift[j] = sums[j] = squares[j] = 0;
-        if (first + row < end) shift = load<LANES>(x + (first + row) * p.channels);
-        int count = 0;
-#pragma unroll 4
-        for (int64_t pixel = first + row; pixel < end; pixel += at_once) {
-            floats<LANES> v = load<LANES>(x + pixel * p.channels);
-            for (int j = 0; j < LANES; j++) {
-                float d = v[j] - shift[j];
-                sums[j] += d;
-                squares[j] += d * d;
+// Joins what the blocks of an image found, in one block.
+INLINE void join_slices(const tti_group_norm &p, const statistics *slices) {
+    int number = gridDim.x, lane = threadIdx.x % JOINERS, pixels = (int)p.pixels;
+    float width = (float)(p.channels / p.groups), all = width * pixels;
+    // Threads of a warp stay together, also where there is no group for some.
+    for (int first = threadIdx.x / WARP * (WARP / JOINERS); first < p.groups; first += SLICE_THREADS / JOINERS) {
+        int group = first + threadIdx.x % WARP / JOINERS;
+        bool is_there = group < p.groups;
+        statistics s[JOINED];
+        float counts[JOINED], sum = 0, squares = 0;
+#pragma unroll
+        for (int i = 0; i < JOINED; i++) {
+            int slice = lane + i * JOINERS;
+            s[i] = statistics{0, 0};
+            counts[i] = 0;
+            if (is_there && slice < number) {
+                s[i] = slices[group * number + slice];
+                counts[i] = width * min(p.pixels_of_block, pixels - slice * p.pixels_of_block);
             }
-            count++;
         }
-        float inverse = count > 0 ? 1.0f / count : 0.0f;
+#pragma unroll
+        for (int i = 0; i < JOINED; i++) sum += counts[i] * s[i].mean;
+        float mean = sum_of_joiners(sum) / all;
+#pragma unroll
+        for (int i = 0; i < JOINED; i++) {
+            float difference = s[i].mean - mean;
+            squares += s[i].squares + counts[i] * difference * difference;
+        }
+        squares = sum_of_joiners(squares);
+        if (lane != 0 || !is_there) continue;
+        float *result = pointer<float>(p.statistics) + 2 * (blockIdx.y * p.groups + group);
+        result[0] = mean;
+        result[1] = rsqrtf(squares / all + p.epsilon);
+    }
+}
+
+KERNEL(group_statistics, tti_group_norm, SLICE_THREADS) {
+    // Of each thread's channels; then of the block's.
+    __shared__ __align__(16) float sums[SLICE_THREADS * LANES], squares[SLICE_THREADS * LANES];
+    __shared__ bool is_last;
+    pixel_threads<SLICE_THREADS> own(p.channels / LANES);
+    int width = p.channels / p.groups, group = own.vector * LANES / width, within = own.vector * LANES - group * width;
+    int first = blockIdx.x * p.pixels_of_block, end = min(first + p.pixels_of_block, (int)p.pixels);
+    const element *image = pointer<const element>(p.x) + blockIdx.y * p.pixels * p.channels;
+    const bytes16 *x = (const bytes16 *)image + own.vector;
+    const element *shifts = image + (int64_t)first * p.channels;
+    wait_for_inputs();
+    if (own.has_place()) {
+        bytes16 raw[AHEAD];
+        ask<AHEAD>(raw, x, first + own.row, end, own.at_once, own.vectors);
+        // The first number that the block has of each group.
+        floats<LANES> shift, sum, square;
         for (int j = 0; j < LANES; j++) {
-            float mean = sums[j] * inverse;
-            parts[row * p.channels + column + j] =
-                statistics{(float)count, shift[j] + mean, fmaxf(0.0f, squares[j] - sums[j] * mean)};
+            shift[j] = j == 0 || within == 0 ? to_float(shifts[group * width]) : shift[j - 1];
+            sum[j] = square[j] = 0;
+            if (++within == width) {
+                within = 0;
+                group++;
+            }
         }
+        for (int pixel = first + own.row; pixel < end;) {
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++) {
+                if (pixel + i * own.at_once >= end) break;
+                floats<LANES> v = numbers_of(raw[i]);
+                for (int j = 0; j < LANES; j++) {
+                    float d = v[j] - shift[j];
+                    sum[j] += d;
+                    square[j] = fmaf(d, d, square[j]);
+                }
+            }
+            pixel += AHEAD * own.at_once;
+            ask<AHEAD>(raw, x, pixel, end, own.at_once, own.vectors);
+        }
+        int place = own.row * p.channels + own.vector * LANES;
+        store_floats(sums + place, sum);
+        store_floats(squares + place, square);
     }
     __syncthreads();
-    int width = p.channels / p.groups, warp = threadIdx.x / WARP;
-    statistics *slices = pointer<statistics>(p.slices) + (int64_t)blockIdx.y * p.groups * gridDim.x;
-    for (int group = warp; group < p.groups; group += THREADS / WARP) {
-        statistics s = join_parts(at_once * width, [&](int i) {
-            return parts[i / width * p.channels + group * width + i % width];
-        });
-        if (threadIdx.x % WARP == 0) slices[group * gridDim.x + blockIdx.x] = s;
+    // Of a channel, of all threads that had it.
+    for (int i = threadIdx.x; i < 2 * p.channels; i += SLICE_THREADS) {
+        float *column = i < p.channels ? sums + i : squares + i - p.channels, total = 0;
+#pragma unroll 8
+        for (int row = 0; row < own.at_once; row++) total += column[row * p.channels];
+        *column = total;
+    }
+    __syncthreads();
+    statistics *slices = pointer<statistics>(p.slices) + blockIdx.y * p.groups * gridDim.x;
+    for (int g = threadIdx.x; g < p.groups; g += SLICE_THREADS) {
+        float sum = 0, square = 0, count = (float)((end - first) * width);
+        for (int i = g * width; i < (g + 1) * width; i++) {
+            sum += sums[i];
+            square += squares[i];
+        }
+        float mean = sum / count;
+        slices[g * gridDim.x + blockIdx.x] =
+            statistics{to_float(shifts[g * width]) + mean, fmaxf(0.0f, square - sum * mean)};
     }
     __threadfence();
     __syncthreads();
@@ -97,38 +180,49 @@ KERNEL(group_statistics, tti_group_norm, THREADS) {
     __syncthreads();
     if (!is_last) return;
     __threadfence();
-    for (int group = warp; group < p.groups; group += THREADS / WARP) {
-        statistics s = join_parts((int)gridDim.x, [&](int i) { return slices[group * gridDim.x + i]; });
-        if (threadIdx.x % WARP != 0) continue;
-        float *result = pointer<float>(p.statistics) + 2 * ((int64_t)blockIdx.y * p.groups + group);
-        result[0] = s.mean;
-        result[1] = rsqrtf(s.squares / s.count + p.epsilon);
+    join_slices(p, slices);
+}
+
+template <int activation>
+INLINE void apply_statistics(
+    const tti_group_norm &p, const pixel_threads<THREADS> &own, const bytes16 raw[AHEAD], int pixel, int end) {
+    int width = p.channels / p.groups, channel = own.vector * LANES;
+    int group = channel / width, within = channel - group * width;
+    const float *statistics = pointer<const float>(p.statistics) + 2 * (blockIdx.y * p.groups);
+    floats<LANES> mean, scale = load_floats<LANES>(pointer<const float>(p.weight) + channel);
+    floats<LANES> bias = load_floats<LANES>(pointer<const float>(p.bias) + channel);
+    for (int j = 0; j < LANES; j++) {
+        mean[j] = statistics[2 * group];
+        scale[j] *= statistics[2 * group + 1];
+        if (++within == width) {
+            within = 0;
+            group++;
+        }
+    }
+    bytes16 *y = pointer<bytes16>(p.y) + blockIdx.y * p.pixels * own.vectors + own.vector;
+#pragma unroll
+    for (int i = 0; i < AHEAD; i++) {
+        int at = pixel + i * own.at_once;
+        if (at >= end) break;
+        store((element *)(y + (int64_t)at * own.vectors),
+              normalised<activation, LANES>(p, numbers_of(raw[i]), mean, scale, bias));
     }
 }
 
-KERNEL(group_apply, tti_group_norm, THREADS) {
+KERNEL_RESIDENT(group_apply, tti_group_norm, THREADS, 3) {
+    pixel_threads<THREADS> own(p.channels / LANES);
+    int pixel = blockIdx.x * p.pixels_of_block + own.row;
+    int end = own.has_place() ? min((int)(blockIdx.x + 1) * p.pixels_of_block, (int)p.pixels) : 0;
+    const bytes16 *x = pointer<const bytes16>(p.x) + blockIdx.y * p.pixels * own.vectors + own.vector;
+    bytes16 raw[AHEAD];
+    // The kernel before this one is group_statistics, which let this one begin when it had x before it.
+    ask<AHEAD>(raw, x, pixel, end, own.at_once, own.vectors);
     wait_for_inputs();
-    int vectors = p.channels / LANES, at_once = THREADS / vectors, width = p.channels / p.groups;
-    int row = threadIdx.x / vectors, column = threadIdx.x % vectors * LANES;
-    if (row >= at_once) return;
-    int64_t first, end;
-    slice_of(p, first, end);
-    const float *statistics = pointer<const float>(p.statistics) + 2 * (int64_t)blockIdx.y * p.groups;
-    floats<LANES> mean, scale, bias;
-    for (int j = 0; j < LANES; j++) {
-        const float *own = statistics + 2 * ((column + j) / width);
-        mean[j] = own[0];
-        scale[j] = own[1] * pointer<const float>(p.weight)[column + j];
-        bias[j] = pointer<const float>(p.bias)[column + j];
-    }
-    int64_t offset = (int64_t)blockIdx.y * p.pixels * p.channels + column;
-    const element *x = pointer<const element>(p.x) + offset;
-    element *y = pointer<element>(p.y) + offset;
-#pragma unroll 4
-    for (int64_t pixel = first + row; pixel < end; pixel += at_once) {
-        floats<LANES> v = load<LANES>(x + pixel * p.channels);
-        for (int j = 0; j < LANES; j++) v[j] = activated((v[j] - mean[j]) * scale[j] + bias[j], p.activation);
-        store(y + pixel * p.channels, v);
+    if (pixel >= end) return;
+    switch (p.activation) {
+    case 0: return apply_statistics<0>(p, own, raw, pixel, end);
+    case 5: return apply_statistics<5>(p, own, raw, pixel, end);
+    default: return apply_statistics<-1>(p, own, raw, pixel, end);
     }
 }
 
@@ -136,50 +230,94 @@ KERNEL(group_apply, tti_group_norm, THREADS) {
 
 #define GROUP_THREADS 512
 
-// `count` channels at a time.
-template <int count> INLINE void normalise_group(const tti_group_norm &p) {
-    int width = p.channels / p.groups, vectors = width / count, group = blockIdx.x;
-    int64_t offset = (int64_t)blockIdx.y * p.pixels * p.channels + group * width;
-    const element *x = pointer<const element>(p.x) + offset;
-    int number = (int)p.pixels * vectors;
-    float sum = 0, squares = 0;
+template <int activation, int held>
+INLINE void finish_group(
+    const tti_group_norm &p, const pixel_threads<GROUP_THREADS> &own, const bytes16 raw[held], float mean, float inverse,
+    floats<LANES> weight, const floats<LANES> &bias, bytes16 *y) {
+    floats<LANES> means;
+    for (int j = 0; j < LANES; j++) {
+        weight[j] *= inverse;
+        means[j] = mean;
+    }
+#pragma unroll
+    for (int i = 0; i < held; i++) {
+        int at = own.row + i * own.at_once;
+        if (at >= (int)p.pixels) break;
+        store((element *)(y + (int64_t)at * (p.channels / LANES)),
+              normalised<activation, LANES>(p, numbers_of(raw[i]), means, weight, bias));
+    }
+}
+
+// The group in registers; its width is whole vectors.
+template <int held> INLINE void norm_group(const tti_group_norm &p) {
+    int width = p.channels / p.groups, pixel_vectors = p.channels / LANES, pixels = (int)p.pixels;
+    pixel_threads<GROUP_THREADS> own(width / LANES);
+    int channel = blockIdx.x * width + own.vector * LANES, end = own.has_place() ? pixels : 0;
+    int64_t offset = blockIdx.y * p.pixels * pixel_vectors + channel / LANES;
+    const element *image = pointer<const element>(p.x) + blockIdx.y * p.pixels * p.channels;
+    wait_for_inputs();
+    bytes16 raw[held];
+    ask<held>(raw, pointer<const bytes16>(p.x) + offset, own.row, end, own.at_once, pixel_vectors);
+    floats<LANES> weight = load_floats<LANES>(pointer<const float>(p.weight) + channel);
+    floats<LANES> bias = load_floats<LANES>(pointer<const float>(p.bias) + channel);
     // About the first number, so that a sum is of the size of the spread.
-    float shift = to_float(x[0]);
+    float shift = to_float(image[blockIdx.x * width]), all = (float)pixels * width, sum = 0, squares = 0;
+#pragma unroll
+    for (int i = 0; i < held; i++) {
+        if (own.row + i * own.at_once >= end) break;
+        floats<LANES> v = numbers_of(raw[i]);
+        for (int j = 0; j < LANES; j++) sum += v[j] - shift;
+    }
+    float mean = shift + block_sum(sum) / all;
+#pragma unroll
+    for (int i = 0; i < held; i++) {
+        if (own.row + i * own.at_once >= end) break;
+        floats<LANES> v = numbers_of(raw[i]);
+        for (int j = 0; j < LANES; j++) squares = fmaf(v[j] - mean, v[j] - mean, squares);
+    }
+    float inverse = rsqrtf(block_sum(squares) / all + p.epsilon);
+    if (!own.has_place()) return;
+    bytes16 *y = pointer<bytes16>(p.y) + offset;
+    switch (p.activation) {
+    case 0: return finish_group<0, held>(p, own, raw, mean, inverse, weight, bias, y);
+    case 5: return finish_group<5, held>(p, own, raw, mean, inverse, weight, bias, y);
+    default: return finish_group<-1, held>(p, own, raw, mean, inverse, weight, bias, y);
+    }
+}
+
+KERNEL(group_norm_1, tti_group_norm, GROUP_THREADS) { norm_group<1>(p); }
+KERNEL(group_norm_2, tti_group_norm, GROUP_THREADS) { norm_group<2>(p); }
+KERNEL(group_norm_4, tti_group_norm, GROUP_THREADS) { norm_group<4>(p); }
+KERNEL(group_norm_8, tti_group_norm, GROUP_THREADS) { norm_group<8>(p); }
+
+// Channels and addresses of any kind: an element at a time, read three times.
+KERNEL(group_norm_any, tti_group_norm, GROUP_THREADS) {
+    wait_for_inputs();
+    int width = p.channels / p.groups, group = blockIdx.x, number = (int)p.pixels * width;
+    int64_t offset = blockIdx.y * p.pixels * p.channels + group * width;
+    const element *x = pointer<const element>(p.x) + offset;
+    float sum = 0, squares = 0, shift = to_float(x[0]);
 #pragma unroll 4
     for (int i = threadIdx.x; i < number; i += GROUP_THREADS) {
-        floats<count> v = load<count>(x + (int64_t)(i / vectors) * p.channels + i % vectors * count);
-        for (int j = 0; j < count; j++) sum += v[j] - shift;
+        sum += to_float(x[(int64_t)(i / width) * p.channels + i % width]) - shift;
     }
-    float mean = shift + block_sum(sum) / ((float)number * count);
+    float mean = shift + block_sum(sum) / number;
 #pragma unroll 4
     for (int i = threadIdx.x; i < number; i += GROUP_THREADS) {
-        floats<count> v = load<count>(x + (int64_t)(i / vectors) * p.channels + i % vectors * count);
-        for (int j = 0; j < count; j++) squares += (v[j] - mean) * (v[j] - mean);
+        float d = to_float(x[(int64_t)(i / width) * p.channels + i % width]) - mean;
+        squares += d * d;
     }
-    float scale = rsqrtf(block_sum(squares) / ((float)number * count) + p.epsilon);
+    float scale = rsqrtf(block_sum(squares) / number + p.epsilon);
     const float *weight = pointer<const float>(p.weight) + group * width;
     const float *bias = pointer<const float>(p.bias) + group * width;
     element *y = pointer<element>(p.y) + offset;
 #pragma unroll 4
     for (int i = threadIdx.x; i < number; i += GROUP_THREADS) {
-        int column = i % vectors * count;
-        int64_t place = (int64_t)(i / vectors) * p.channels + column;
-        floats<count> v = load<count>(x + place);
-        for (int j = 0; j < count; j++) {
-            v[j] = activated((v[j] - mean) * (scale * weight[column + j]) + bias[column + j], p.activation);
-        }
-        store(y + place, v);
+        int column = i % width;
+        int64_t place = (int64_t)(i / width) * p.channels + column;
+        float v = (to_float(x[place]) - mean) * (scale * weight[column]) + bias[column];
+        assign(y[place], activated(v, p.activation));
     }
-}
-
-KERNEL(group_norm, tti_group_norm, GROUP_THREADS) {
-    wait_for_inputs();
-    normalise_group<LANES>(p);
-}
-
-KERNEL(group_norm_any, tti_group_norm, GROUP_THREADS) {
-    wait_for_inputs();
-    normalise_group<1>(p);
 }
 
 // MARK: Global response norm

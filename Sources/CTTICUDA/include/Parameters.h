@@ -235,10 +235,10 @@ typedef struct tti_quantise_rows {
 // y = activation(norm of each of `groups` groups of channels of x [images, pixels, channels]).
 typedef struct tti_group_norm {
     device_address y, x, weight, bias;
-    // Between kernels: count, mean, squares [images, groups, slices]; mean and 1 / deviation [images, groups]; zeros [images].
+    // Between kernels: mean and squares [images, groups, blocks]; mean and 1 / deviation [images, groups]; zeros [images].
     device_address slices, statistics, counters;
     int64_t pixels;
-    int32_t channels, groups, activation;
+    int32_t channels, groups, activation, pixels_of_block;
     float epsilon;
 } tti_group_norm;
 
