@@ -1,5 +1,6 @@
 // Elementwise operations and layout: bound by bytes. A thread takes 16 bytes at a time where sizes and addresses allow it,
-// else an element; the grid covers everything once.
+// else an element; the grid covers everything once. Places are counted in 32 bits where they fit: a division of 64 bits takes
+// longer than the memory.
 #include "device.cuh"
 
 #define THREADS 256
@@ -9,32 +10,54 @@ INLINE int64_t thread_index() { return (int64_t)blockIdx.x * THREADS + threadIdx
 // Whether everything is a multiple of a vector.
 INLINE bool is_whole(uint64_t sizes_and_addresses) { return sizes_and_addresses % 16 == 0; }
 
-template <int count> INLINE void add_at(const tti_add &p, int64_t i) {
-    const element *x = pointer<const element>(p.x), *other = pointer<const element>(p.other);
-    floats<count> a = load<count>(x + i), b = load<count>(other + i % p.period);
+// Does body(first, end) for this thread's LANES elements of `total`, counted in a type that also takes `largest`.
+template <class Body> INLINE void in_small_numbers(int64_t total, int64_t largest, const Body &body) {
+    int64_t first = thread_index() * LANES;
+    if (first >= total) return;
+    int64_t end = first + LANES < total ? first + LANES : total;
+    if ((total | largest) < (int64_t)1 << 31) {
+        body((uint32_t)first, (uint32_t)end);
+    } else {
+        body((uint64_t)first, (uint64_t)end);
+    }
+}
+
+template <int count> INLINE void add_at(const tti_add &p, int64_t i, int64_t place) {
+    floats<count> a = load<count>(pointer<const element>(p.x) + i), b = load<count>(pointer<const element>(p.other) + place);
     for (int j = 0; j < count; j++) a[j] += b[j];
     store(pointer<element>(p.y) + i, a);
 }
 
 KERNEL(add, tti_add, THREADS) {
     wait_for_inputs();
-    int64_t i = thread_index();
-    if (is_whole(p.x | p.y | p.other | p.period * sizeof(element))) {
-        if (i * LANES < p.count) add_at<LANES>(p, i * LANES);
-    } else {
-        for (int64_t j = i * LANES; j < p.count && j < (i + 1) * LANES; j++) add_at<1>(p, j);
-    }
+    in_small_numbers(p.count, p.period, [&](auto i, auto end) {
+        decltype(i) period = p.period;
+        if (is_whole(p.x | p.y | p.other | p.period * sizeof(element))) {
+            add_at<LANES>(p, i, i % period);
+        } else {
+            for (; i < end; i++) add_at<1>(p, i, i % period);
+        }
+    });
 }
 
 // `other` in float: learnt positions, biases.
+template <int count> INLINE void add_constant_at(const tti_add &p, int64_t i, int64_t place) {
+    floats<count> a = load<count>(pointer<const element>(p.x) + i);
+    floats<count> b = load_floats<count>(pointer<const float>(p.other) + place);
+    for (int j = 0; j < count; j++) a[j] += b[j];
+    store(pointer<element>(p.y) + i, a);
+}
+
 KERNEL(add_constant, tti_add, THREADS) {
     wait_for_inputs();
-    const element *x = pointer<const element>(p.x);
-    const float *other = pointer<const float>(p.other);
-    int64_t i = thread_index();
-    for (int64_t j = i * LANES; j < p.count && j < (i + 1) * LANES; j++) {
-        assign(pointer<element>(p.y)[j], to_float(x[j]) + other[j % p.period]);
-    }
+    in_small_numbers(p.count, p.period, [&](auto i, auto end) {
+        decltype(i) period = p.period;
+        if (is_whole(p.x | p.y | p.other | p.period * sizeof(element))) {
+            add_constant_at<LANES>(p, i, i % period);
+        } else {
+            for (; i < end; i++) add_constant_at<1>(p, i, i % period);
+        }
+    });
 }
 
 KERNEL(activate, tti_activate, THREADS) {
@@ -66,17 +89,19 @@ template <int count> INLINE void gate_at(const tti_gate &p, int64_t row, int64_t
 
 KERNEL(gate, tti_gate, THREADS) {
     wait_for_inputs();
-    int64_t i = thread_index() * LANES;
-    if (is_whole(p.x | p.y | p.width * sizeof(element))) {
-        if (i < p.rows * p.width) gate_at<LANES>(p, i / p.width, i % p.width);
-    } else {
-        for (int64_t j = i; j < p.rows * p.width && j < i + LANES; j++) gate_at<1>(p, j / p.width, j % p.width);
-    }
+    in_small_numbers(p.rows * p.width, 0, [&](auto i, auto end) {
+        decltype(i) width = p.width;
+        if (is_whole(p.x | p.y | p.width * sizeof(element))) {
+            gate_at<LANES>(p, i / width, i % width);
+        } else {
+            for (; i < end; i++) gate_at<1>(p, i / width, i % width);
+        }
+    });
 }
 
-template <int count> INLINE void modulate_at(const tti_modulate &p, int64_t row, int64_t column) {
+template <int count> INLINE void modulate_at(const tti_modulate &p, int64_t row, int64_t entry, int64_t column) {
     floats<count> x = load<count>(pointer<const element>(p.x) + row * p.width + column);
-    const element *modulation = pointer<const element>(p.modulation) + row / p.rows_of_entry * 2 * p.width + column;
+    const element *modulation = pointer<const element>(p.modulation) + entry * 2 * p.width + column;
     floats<count> scale = load<count>(modulation), shift = load<count>(modulation + p.width);
     for (int j = 0; j < count; j++) x[j] = x[j] * (1 + scale[j]) + shift[j];
     store(pointer<element>(p.y) + row * p.width + column, x);
@@ -84,25 +109,26 @@ template <int count> INLINE void modulate_at(const tti_modulate &p, int64_t row,
 
 KERNEL(modulate, tti_modulate, THREADS) {
     wait_for_inputs();
-    int64_t i = thread_index() * LANES;
-    if (is_whole(p.x | p.y | p.modulation | p.width * sizeof(element))) {
-        if (i < p.rows * p.width) modulate_at<LANES>(p, i / p.width, i % p.width);
-    } else {
-        for (int64_t j = i; j < p.rows * p.width && j < i + LANES; j++) modulate_at<1>(p, j / p.width, j % p.width);
-    }
+    in_small_numbers(p.rows * p.width, p.rows_of_entry, [&](auto i, auto end) {
+        decltype(i) width = p.width, rows = p.rows_of_entry;
+        if (is_whole(p.x | p.y | p.modulation | p.width * sizeof(element))) {
+            modulate_at<LANES>(p, i / width, i / width / rows, i % width);
+        } else {
+            for (; i < end; i++) modulate_at<1>(p, i / width, i / width / rows, i % width);
+        }
+    });
 }
 
 // One part of a concatenation; bytes are moved in words of 16, 4 or 2.
-template <class word> INLINE void join_at(const tti_join &p, int64_t i) {
-    int64_t words = p.bytes / sizeof(word), row = i / words, column = i % words;
-    if (row >= p.rows) return;
+template <class word, class index> INLINE void join_at(const tti_join &p, index i) {
+    index words = p.bytes / sizeof(word), row = i / words, column = i % words;
+    if (row >= (index)p.rows) return;
     pointer<word>(p.y + p.offset + row * p.stride)[column] = pointer<const word>(p.x)[i];
 }
 
-KERNEL(join, tti_join, THREADS) {
-    wait_for_inputs();
+template <class index> INLINE void join_rows(const tti_join &p) {
     uint64_t sizes = p.x | p.y | p.offset | p.stride | p.bytes;
-    int64_t i = thread_index();
+    index i = thread_index();
     if (sizes % 16 == 0) {
         join_at<bytes16>(p, i);
     } else if (sizes % 4 == 0) {
@@ -112,56 +138,88 @@ KERNEL(join, tti_join, THREADS) {
     }
 }
 
-template <int count> INLINE void gather_at(const tti_gather &p, int64_t row, int64_t column) {
+KERNEL(join, tti_join, THREADS) {
+    wait_for_inputs();
+    if (p.rows * p.bytes < (int64_t)1 << 31) {
+        join_rows<uint32_t>(p);
+    } else {
+        join_rows<uint64_t>(p);
+    }
+}
+
+template <int count, class index> INLINE void gather_at(const tti_gather &p, index i) {
+    index width = p.width, row = i / width, column = i % width;
+    index entry = row / (index)p.count / (index)(p.entries / p.batch);
     int64_t place = pointer<const int32_t>(p.indices)[row];
-    int64_t entry = row / p.count * p.batch / p.entries;
     floats<count> v;
     if (place >= 0 && place < p.tokens) {
         v = load<count>(pointer<const element>(p.x) + (entry * p.tokens + place) * p.width + column);
     } else {
         for (int j = 0; j < count; j++) v[j] = 0;
     }
-    store(pointer<element>(p.y) + row * p.width + column, v);
+    store(pointer<element>(p.y) + i, v);
 }
 
 KERNEL(gather, tti_gather, THREADS) {
     wait_for_inputs();
-    int64_t i = thread_index() * LANES, total = p.entries * p.count * p.width;
-    if (is_whole(p.x | p.y | p.width * sizeof(element))) {
-        if (i < total) gather_at<LANES>(p, i / p.width, i % p.width);
+    in_small_numbers(p.entries * p.count * p.width, 0, [&](auto i, auto end) {
+        if (is_whole(p.x | p.y | p.width * sizeof(element))) {
+            gather_at<LANES>(p, i);
+        } else {
+            for (; i < end; i++) gather_at<1>(p, i);
+        }
+    });
+}
+
+template <class T, int count> INLINE void embed_at(const tti_embed &p, int64_t i, int64_t row, int64_t column) {
+    const T *source = pointer<const T>(p.table) + pointer<const int32_t>(p.ids)[row] * p.width + column;
+    if constexpr (count == 1) {
+        assign(pointer<element>(p.y)[i], to_float(*source));
+    } else if constexpr (sizeof(T) == 4) {
+        store(pointer<element>(p.y) + i, load_floats<count>(source));
     } else {
-        for (int64_t j = i; j < total && j < i + LANES; j++) gather_at<1>(p, j / p.width, j % p.width);
+        store(pointer<element>(p.y) + i, load<count>(source));
     }
 }
 
-template <class T> INLINE void embed_at(const tti_embed &p) {
-    int64_t i = thread_index() * LANES;
-    for (int64_t j = i; j < p.count * p.width && j < i + LANES; j++) {
-        int64_t id = pointer<const int32_t>(p.ids)[j / p.width];
-        assign(pointer<element>(p.y)[j], to_float(pointer<const T>(p.table)[id * p.width + j % p.width]));
-    }
+template <class T> INLINE void embed_rows(const tti_embed &p) {
+    in_small_numbers(p.count * p.width, 0, [&](auto i, auto end) {
+        decltype(i) width = p.width;
+        if (is_whole(p.table | p.y) && p.width % LANES == 0) {
+            embed_at<T, LANES>(p, i, i / width, i % width);
+        } else {
+            for (; i < end; i++) embed_at<T, 1>(p, i, i / width, i % width);
+        }
+    });
 }
 
 KERNEL(embed_float, tti_embed, THREADS) {
     wait_for_inputs();
-    embed_at<float>(p);
+    embed_rows<float>(p);
 }
 
 KERNEL(embed_bfloat16, tti_embed, THREADS) {
     wait_for_inputs();
-    embed_at<bfloat16>(p);
+    embed_rows<bfloat16>(p);
+}
+
+template <int count, class index> INLINE void depth_to_space_at(const tti_depth_to_space &p, index i) {
+    // `rows` of the result, each of 2 · width pixels.
+    index channels = p.channels, row_pixels = 2 * p.width;
+    index place = i / channels, channel = i % channels, row = place / row_pixels, pixel = place % row_pixels;
+    int64_t source = (int64_t)(row / 2 * (row_pixels / 2) + pixel / 2) * 4 + 2 * (row % 2) + pixel % 2;
+    store(pointer<element>(p.y) + i, load<count>(pointer<const element>(p.x) + source * p.channels + channel));
 }
 
 KERNEL(depth_to_space, tti_depth_to_space, THREADS) {
     wait_for_inputs();
-    // `rows` of the result, each of 2 · width pixels.
-    int64_t i = thread_index() * LANES, row_size = 2 * p.width * p.channels;
-    for (int64_t j = i; j < p.rows * row_size && j < i + LANES; j++) {
-        int64_t row = j / row_size, pixel = j % row_size / p.channels, channel = j % p.channels;
-        int64_t corner = 2 * (row % 2) + pixel % 2;
-        pointer<element>(p.y)[j] =
-            pointer<const element>(p.x)[((row / 2 * p.width + pixel / 2) * 4 + corner) * p.channels + channel];
-    }
+    in_small_numbers(p.rows * 2 * p.width * p.channels, 0, [&](auto i, auto end) {
+        if (is_whole(p.x | p.y | p.channels * sizeof(element))) {
+            depth_to_space_at<LANES>(p, i);
+        } else {
+            for (; i < end; i++) depth_to_space_at<1>(p, i);
+        }
+    });
 }
 
 KERNEL(increment, tti_increment, THREADS) {
