@@ -72,7 +72,7 @@ extension CUDABackend {
         multiplyTiles(
             tti_tiles(
                 y: y.device, x: address, weight: form.elements.device, bias: floatBias(bias), residual: residual.device,
-                partial: 0, counters: 0, x_scales: 0, weight_scales: 0, weight_stride: Int64(taps * channelPieces * 16),
+                partial: 0, x_scales: 0, weight_scales: 0, weight_stride: Int64(taps * channelPieces * 16),
                 rows: Int32(batch * size.height * size.width), outputs: Int32(weight.outputs),
                 height: isMatrix ? 1 : Int32(height), width: isMatrix ? 1 : Int32(width),
                 output_height: isMatrix ? 1 : Int32(size.height), output_width: isMatrix ? 1 : Int32(size.width),

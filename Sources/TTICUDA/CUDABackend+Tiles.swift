@@ -1,53 +1,6 @@
 internal import CTTICUDA
 internal import TTICore
 
-/// One of tiles.cu's kernels: a block makes `rows` × `columns` of the result.
-struct TileShape {
-    let rows, columns, stages: Int
-
-    /// From those that do most for each byte to those of which there are most.
-    static let all = [
-        TileShape(rows: 128, columns: 128, stages: 3), TileShape(rows: 128, columns: 64, stages: 3),
-        TileShape(rows: 64, columns: 64, stages: 4),
-    ]
-    /// Rows of which there are few, and images of few channels.
-    static let flat = TileShape(rows: 32, columns: 64, stages: 4)
-    static let narrow = TileShape(rows: 128, columns: 16, stages: 4)
-
-    var name: String { "\(rows)x\(columns)" }
-
-    /// As tiles.cuh lays it out: stages, or the sums in their place; the rows' places; a word.
-    var sharedBytes: Int { max(stages * (rows + columns) * 128, rows * (columns + 8) * 4) + rows * 8 + 16 }
-
-    func count(_ rows: Int, _ outputs: Int) -> Int {
-        (rows + self.rows - 1) / self.rows * ((outputs + columns - 1) / columns)
-    }
-}
-
-/// Which tiles a product has, and into how many parts its depth is split. A function of one entry of a batch.
-struct TilePlan {
-    let shape: TileShape
-    let splits: Int
-
-    /// Blocks that keep a large GPU busy, and how many it has at a time.
-    private static let enough = 120
-    private static let atOnce = 264
-
-    /// - Parameters:
-    ///   - rows: of one entry.
-    ///   - depth: in blocks of 128 bytes.
-    init(rows: Int, outputs: Int, depth: Int) {
-        let shapes =
-            outputs <= TileShape.narrow.columns
-            ? [TileShape.narrow] : rows <= TileShape.flat.rows ? [TileShape.flat] : TileShape.all
-        let fitting = shapes.first { $0.count(rows, outputs) >= TilePlan.enough && $0.columns < 2 * outputs }
-        shape = fitting ?? shapes[shapes.count - 1]
-        let tiles = shape.count(rows, outputs)
-        // A part is long enough to be worth its sums' way through memory.
-        splits = tiles >= TilePlan.enough ? 1 : max(1, min(TilePlan.atOnce / max(1, tiles), depth / 6, 16))
-    }
-}
-
 extension CUDABackend {
     /// Rows of matrices as tiles read them: whole pieces of 16 bytes, from a multiple of 16 on. A copy where they are not.
     /// - Returns: the address, and elements from one row to the next.
@@ -88,7 +41,7 @@ extension CUDABackend {
         }
         let product = tti_tiles(
             y: y.device, x: address, weight: matrix.elements.device, bias: floatBias(bias), residual: residual.device,
-            partial: 0, counters: 0, x_scales: scales, weight_scales: matrix.scales.device,
+            partial: 0, x_scales: scales, weight_scales: matrix.scales.device,
             weight_stride: Int64(matrix.stride * matrix.elements.dtype.byteCount), rows: Int32(rows),
             outputs: Int32(matrix.outputs), height: 1, width: 1, output_height: 1, output_width: 1, shift: 0,
             kernel_width: 1, stride: 1, top: 0, left: 0, channel_pieces: Int32(bytes / 16), pieces: Int32(bytes / 16),
@@ -101,17 +54,29 @@ extension CUDABackend {
     /// - Parameter kernels: what the kernels' names begin with.
     func multiplyTiles(_ product: tti_tiles, rowsOfEntry: Int, kernels: String = "tiles_") {
         let (rows, outputs) = (Int(product.rows), Int(product.outputs))
-        let plan = TilePlan(rows: rowsOfEntry, outputs: outputs, depth: (Int(product.pieces) + 7) / 8)
-        let tiles = plan.shape.count(rows, outputs)
+        let size = TileProduct(
+            rows: rows, outputs: outputs, depth: Int(product.pieces).dividedUp(by: 8),
+            isFloat: activationType == .float32)
+        let plan = tilePlan(size, rowsOfEntry: rowsOfEntry)
         var product = product
         product.splits = Int32(plan.splits)
         if plan.splits > 1 {
-            let sums = tiles * plan.shape.rows * plan.shape.columns * plan.splits
-            product.partial = scratch("parts of tiles", 4 * sums).device
-            product.counters = counters(tiles).device
+            let stride = outputs.dividedUp(by: 8) * 8
+            product.partial = scratch("parts of tiles", 4 * plan.splits * rows * stride).device
         }
         launch(
-            kernels + plan.shape.name, grid: (tiles, plan.splits, 1),
-            threads: activationType == .float32 ? 256 : 128, shared: plan.shape.sharedBytes, product)
+            kernels + plan.shape.name, grid: (plan.shape.count(rows, outputs), plan.splits, 1),
+            threads: size.isFloat ? 256 : 128, shared: plan.shape.sharedBytes, product)
+        if plan.splits > 1 {
+            let vectors = rows * (outputs.dividedUp(by: 8) * 8 / lanes)
+            launch(kernels + "add_parts", grid: (vectors.dividedUp(by: 128), 1, 1), threads: 128, product)
+        }
+    }
+
+    private func tilePlan(_ product: TileProduct, rowsOfEntry: Int) -> TilePlan {
+        if let plan = tilePlans[product]?[rowsOfEntry] { return plan }
+        let plan = TilePlan(product, rowsOfEntry: rowsOfEntry)
+        tilePlans[product, default: [:]][rowsOfEntry] = plan
+        return plan
     }
 }

@@ -26,6 +26,8 @@ package final class CUDABackend: Backend {
     let matrixLibrary: MatrixLibrary?
     /// `[1]` int32: set by operations of choice that meet a number that is not finite.
     let nonFinite: Tensor
+    /// By the rows of an entry of the batch.
+    var tilePlans: [TileProduct: [Int: TilePlan]] = [:]
     /// Where the arena stood when the recording began.
     private var recordingMark = 0
     /// Memory between kernels of one operation, outside the arena; grows, never in a recording.

@@ -27,6 +27,8 @@ package final class CUDADevice {
     /// Let a kernel begin before the one before it ends (programmatic dependent launch); not with TTI_CUDA_NO_OVERLAP.
     private let overlaps: Bool
     private let handle: Int32
+    /// Whether the next kernel begins only when all before it have ended: they write what later ones read without waiting.
+    var isNextInOrder = false
 
     /// - Throws: `.unavailable`: no such device, or one that is too old; `.lost`: the driver gave it up.
     package init(ordinal: Int) throws(DeviceError) {
@@ -156,11 +158,12 @@ package final class CUDADevice {
                 var configuration = unsafe ctti_launch_configuration(
                     grid_x: UInt32(grid.0), grid_y: UInt32(grid.1), grid_z: UInt32(grid.2), block_x: UInt32(threads),
                     block_y: 1, block_z: 1, shared_bytes: UInt32(shared), stream: stream, attributes: attribute,
-                    attribute_count: overlaps ? 1 : 0)
+                    attribute_count: overlaps && !isNextInOrder ? 1 : 0)
                 var list: [UnsafeMutableRawPointer?] = unsafe [UnsafeMutableRawPointer(structure)]
                 return unsafe driver.pointee.launch(&configuration, kernel.function, &list, nil)
             }
         }
+        isNextInOrder = false
         check(status, "the kernel '\(kernel.name)'")
         if waitsAlways, !isRecording {
             check(unsafe driver.pointee.synchronize_stream(stream), "the kernel '\(kernel.name)'")

@@ -71,6 +71,8 @@ final class Staging {
             used = (used + piece.count + 255) & ~255
             row += count
         }
+        // Kernels ask for weights before they wait for the kernel before them, but not before that one has begun.
+        device.isNextInOrder = true
     }
 
     /// The other half, as soon as what was sent from it has been used.

@@ -3,9 +3,10 @@
 //
 // Bound by the multipliers: tensor cores for bfloat16 and int8, FMA units for float. A block makes one tile of y: grid
 // (tiles, the columns' fastest; splits of the depth). The depth goes through shared memory in blocks of 128 bytes, in a ring
-// of stages that are filled ahead of use. Which tile is taken, and into how many parts the depth is split, is Swift's
-// choice (CUDABackend+Tiles.swift), from the shape of one entry of a batch; an output's sum has one order whatever the
-// tile's other rows are.
+// of stages that are filled ahead of use; the first stages' weights are asked for before the inputs are there. Where the depth
+// is split, `add_parts` adds the parts up. Which tile is taken, and into how many parts the depth is split, is Swift's choice
+// (CUDABackend+Tiles.swift). An output's sum has an order that depends on the splits alone: not on the tile, nor on its other
+// rows.
 #include "tiles.cuh"
 
 template <int count, class sum> INLINE void clear(sum *d) {
@@ -133,48 +134,6 @@ template <class shape> struct scalar_product {
 
 // MARK: Tiles
 
-// Sums of four numbers at a time between blocks.
-template <class sum> struct __align__(16) four {
-    sum v[4];
-};
-
-// Adds up the parts of a tile, in their order, in the block that comes last.
-// Returns whether this is that block.
-template <class shape, class product, class sum>
-INLINE bool gather_parts(const tti_tiles &p, product &tile, sum *d, int *was_last) {
-    typedef four<sum> quad;
-    const int count = product::count / 4;
-    quad *parts = pointer<quad>(p.partial) + (int64_t)blockIdx.x * p.splits * count * shape::threads + threadIdx.x;
-    quad *mine = parts + (int64_t)blockIdx.y * count * shape::threads;
-#pragma unroll
-    for (int i = 0; i < count; i++) {
-        mine[i * shape::threads] = quad{{d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]}};
-    }
-    // Everybody's sums are there before this block is counted.
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        unsigned *counter = pointer<unsigned>(p.counters) + blockIdx.x;
-        bool is_last = atomicAdd(counter, 1u) == (unsigned)p.splits - 1;
-        if (is_last) *counter = 0;
-        *was_last = is_last;
-    }
-    __syncthreads();
-    if (!*was_last) return false;
-    __threadfence();
-    clear<product::count>(d);
-#pragma unroll 1
-    for (int split = 0; split < p.splits; split++) {
-        const quad *part = parts + (int64_t)split * count * shape::threads;
-#pragma unroll
-        for (int i = 0; i < count; i++) {
-            quad v = part[i * shape::threads];
-            for (int j = 0; j < 4; j++) d[4 * i + j] += v.v[j];
-        }
-    }
-    return true;
-}
-
 // A sum of products as the number it stands for.
 INLINE float finished(const tti_tiles &p, int row, int column, float sum) { return sum; }
 #ifdef TTI_BF16
@@ -188,19 +147,23 @@ INLINE float finished(const tti_tiles &p, int row, int column, int32_t sum) {
 
 template <class shape, class product> INLINE void multiply_tiles(const tti_tiles &p, char *shared) {
     tile_row *places = (tile_row *)(shared + shape::data_bytes);
-    int *was_last = (int *)(places + shape::rows);
     int across = (p.outputs + shape::columns - 1) / shape::columns;
     int first_row = blockIdx.x / across * shape::rows, first_column = blockIdx.x % across * shape::columns;
     int blocks = (p.pieces + ROW_PIECES - 1) / ROW_PIECES;
-    int first = (int64_t)blocks * blockIdx.y / p.splits, count = (int64_t)blocks * (blockIdx.y + 1) / p.splits - first;
+    int first = blocks * (int)blockIdx.y / p.splits, count = blocks * (int)(blockIdx.y + 1) / p.splits - first;
     place_rows<shape>(p, places, first_row);
     __syncthreads();
-    wait_for_inputs();
 
     tile_loader<shape> loader(p, places, first_column, first);
+    // The first stage's group of copies has all these weights.
 #pragma unroll
     for (int i = 0; i < shape::stages - 1; i++) {
-        if (i < count) loader.load(shared + i * shape::stage_bytes);
+        if (i < count) loader.load_weights(shared + i * shape::stage_bytes, i);
+    }
+    wait_for_inputs();
+#pragma unroll
+    for (int i = 0; i < shape::stages - 1; i++) {
+        if (i < count) loader.load_inputs(shared + i * shape::stage_bytes);
         copy_commit();
     }
     product tile;
@@ -209,17 +172,26 @@ template <class shape, class product> INLINE void multiply_tiles(const tti_tiles
         // The block's copies have landed, everybody's, and everybody has done with the stage before it, which is filled next.
         copy_wait<shape::stages - 2>();
         __syncthreads();
-        if (block + shape::stages - 1 < count) loader.load(shared + filled * shape::stage_bytes);
+        if (block + shape::stages - 1 < count) {
+            loader.load_weights(shared + filled * shape::stage_bytes);
+            loader.load_inputs(shared + filled * shape::stage_bytes);
+        }
         copy_commit();
         tile.multiply(shared + used * shape::stage_bytes);
         used = used + 1 == shape::stages ? 0 : used + 1;
         filled = filled + 1 == shape::stages ? 0 : filled + 1;
     }
     copy_wait<0>();
-    if (p.splits > 1 && !gather_parts<shape>(p, tile, tile.all(), was_last)) return;
     // Sums go where the stages were.
     __syncthreads();
     float *sums = (float *)shared;
+    if (p.splits > 1) {
+        tile.for_each([&](int row, int column, auto sum) {
+            *(decltype(sum) *)&sums[row * shape::sum_stride + column] = sum;
+        });
+        __syncthreads();
+        return put_part<shape>(p, sums, first_row, first_column);
+    }
     tile.for_each([&](int row, int column, auto sum) {
         sums[row * shape::sum_stride + column] = finished(p, first_row + row, first_column + column, sum);
     });
@@ -253,12 +225,61 @@ TILES(tiles_64x64, 64, 64, 4, TILE_BLOCKS(3), TILE_THREADS, TILE_PRODUCT(2, 2))
 TILES(tiles_32x64, 32, 64, 4, TILE_BLOCKS(3), TILE_THREADS, TILE_PRODUCT(2, 2))
 TILES(tiles_128x16, 128, 16, 4, TILE_BLOCKS(3), TILE_THREADS, TILE_PRODUCT(4, 1))
 
+#define PART_THREADS 128
+
+// Adds up the parts of LANES outputs a thread, in their order.
+template <class number> INLINE void add_all_parts(const tti_tiles &p) {
+    struct __align__(16) four {
+        number v[4];
+    };
+    int stride = part_stride(p), vectors = stride / LANES, i = blockIdx.x * PART_THREADS + threadIdx.x;
+    int row = i / vectors, column = (i - row * vectors) * LANES;
+    wait_for_inputs();
+    if (row >= p.rows) return;
+    const number *part = pointer<const number>(p.partial) + (int64_t)row * stride + column;
+    int64_t step = (int64_t)p.rows * stride;
+    number sums[LANES];
+    for (int j = 0; j < LANES; j++) sums[j] = 0;
+    // Eight parts are under way at once.
+    for (int first = 0; first < p.splits; first += 8) {
+        four v[8][LANES / 4];
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            for (int j = 0; j < LANES / 4; j++) {
+                if (first + i < p.splits) v[i][j] = *(const four *)(part + (first + i) * step + 4 * j);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            if (first + i >= p.splits) break;
+            for (int j = 0; j < LANES; j++) sums[j] += v[i][j / 4].v[j % 4];
+        }
+    }
+    int64_t place = (int64_t)row * p.outputs + column;
+    floats<LANES> v;
+    float bias[LANES];
+    for (int j = 0; j < LANES; j++) {
+        v[j] = finished(p, row, column + j, sums[j]);
+        bias[j] = p.bias && column + j < p.outputs ? pointer<const float>(p.bias)[column + j] : 0.0f;
+    }
+    if ((p.y | p.residual) % 16 == 0 && p.outputs % LANES == 0) {
+        if (column < p.outputs) finish_sums<LANES>(p, v, bias, place);
+    } else {
+        for (int j = 0; j < LANES && column + j < p.outputs; j++) {
+            finish_sums<1>(p, floats<1>{{v[j]}}, bias + j, place + j);
+        }
+    }
+}
+
+KERNEL(tiles_add_parts, tti_tiles, PART_THREADS) { add_all_parts<float>(p); }
+
 #ifdef TTI_BF16
 TILES(tiles_int8_128x128, 128, 128, 3, 2, 128, matrix_product<shape, int32_t, 2, 2>)
 TILES(tiles_int8_128x64, 128, 64, 3, 2, 128, matrix_product<shape, int32_t, 2, 2>)
 TILES(tiles_int8_64x64, 64, 64, 4, 3, 128, matrix_product<shape, int32_t, 2, 2>)
 TILES(tiles_int8_32x64, 32, 64, 4, 3, 128, matrix_product<shape, int32_t, 2, 2>)
 TILES(tiles_int8_128x16, 128, 16, 4, 3, 128, matrix_product<shape, int32_t, 4, 1>)
+KERNEL(tiles_int8_add_parts, tti_tiles, PART_THREADS) { add_all_parts<int32_t>(p); }
 
 // LANES numbers of a row from `column` on; zeros past its end.
 INLINE floats<LANES> part_of_row(const element *x, int column, int width, bool is_whole) {

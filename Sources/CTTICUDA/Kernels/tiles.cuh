@@ -42,9 +42,9 @@ template <class shape> struct tile_loader {
     int row, piece, target;
     // Its next piece of all, and where that is.
     int next, channel, tap_x, tap_y;
-    // The pixel of each of its rows; -1 outside the image.
+    // The first piece of the pixel of each of its rows; -1 outside the image.
     int pixels[row_count];
-    // The weights of its first column, and whether its columns are there.
+    // The weights of its first column, and how many of its columns are there.
     const char *weights;
     int column_limit;
 
@@ -70,27 +70,34 @@ template <class shape> struct tile_loader {
             tile_row place = places[row + i * step];
             int y = (place.corner >> 16) + tap_y, x = (short)place.corner + tap_x;
             bool inside = (unsigned)y < (unsigned)(p.height << p.shift) && (unsigned)x < (unsigned)(p.width << p.shift);
-            pixels[i] = inside ? place.image + (y >> p.shift) * p.width + (x >> p.shift) : -1;
+            int pixel = place.image + (y >> p.shift) * p.width + (x >> p.shift);
+            pixels[i] = inside ? pixel * p.channel_pieces : -1;
         }
     }
 
-    // Begins to copy the next block of the depth.
-    INLINE_MEMBER void load(char *stage) {
-        bool is_there = next < p.pieces;
-        const char *x = pointer<const char>(p.x) + channel * 16;
-        int64_t pixel_bytes = (int64_t)p.channel_pieces * 16;
-#pragma unroll
-        for (int i = 0; i < row_count; i++) {
-            bool inside = pixels[i] >= 0 && is_there;
-            copy_async(stage + target + i * step * ROW_BYTES, x + (inside ? pixels[i] : 0) * pixel_bytes, inside);
-        }
-        stage += shape::rows * ROW_BYTES;
+    // Begins to copy the weights of the next block of the depth, or of one after it.
+    INLINE_MEMBER void load_weights(char *stage, int ahead = 0) const {
+        stage += shape::rows * ROW_BYTES + target;
+        int own = next + ahead * ROW_PIECES;
+        bool is_there = own < p.pieces;
+        const char *source = weights + (int64_t)own * 16;
 #pragma unroll
         for (int i = 0; i < column_count; i++) {
             if (shape::columns % step != 0 && row + i * step >= shape::columns) break;
             bool inside = i * step < column_limit && is_there;
-            const char *address = weights + i * step * p.weight_stride + next * 16;
-            copy_async(stage + target + i * step * ROW_BYTES, inside ? address : pointer<const char>(p.weight), inside);
+            const char *address = source + i * step * p.weight_stride;
+            copy_async(stage + i * step * ROW_BYTES, inside ? address : pointer<const char>(p.weight), inside);
+        }
+    }
+
+    // Begins to copy the inputs of the next block of the depth, and goes on to the one after it.
+    INLINE_MEMBER void load_inputs(char *stage) {
+        bool is_there = next < p.pieces;
+        const bytes16 *x = pointer<const bytes16>(p.x);
+#pragma unroll
+        for (int i = 0; i < row_count; i++) {
+            bool inside = pixels[i] >= 0 && is_there;
+            copy_async(stage + target + i * step * ROW_BYTES, x + (inside ? pixels[i] + channel : 0), inside);
         }
         next += ROW_PIECES;
         channel += ROW_PIECES;
@@ -137,6 +144,21 @@ INLINE void finish_sums(const tti_tiles &p, floats<count> v, const float *bias, 
         for (int j = 0; j < count; j++) v[j] += other[j];
     }
     store(pointer<element>(p.y) + place, v);
+}
+
+// Parts of sums lie in rows of whole vectors.
+INLINE int part_stride(const tti_tiles &p) { return (p.outputs + 7) / 8 * 8; }
+
+// The tile's sums of a part of the depth, in shared memory, go where add_parts finds them.
+template <class shape> INLINE void put_part(const tti_tiles &p, const float *sums, int first_row, int first_column) {
+    int stride = part_stride(p), rows = min(shape::rows, p.rows - first_row);
+    const int across = shape::columns / 4;
+    int column = threadIdx.x % across * 4;
+    if (first_column + column >= stride) return;
+    float *target = pointer<float>(p.partial) + ((int64_t)blockIdx.y * p.rows + first_row) * stride + first_column + column;
+    for (int row = threadIdx.x / across; row < rows; row += shape::threads / across) {
+        *(bytes16 *)(target + (int64_t)row * stride) = *(const bytes16 *)(sums + row * shape::sum_stride + column);
+    }
 }
 
 // The tile's sums in shared memory become outputs; a thread has columns of its own.

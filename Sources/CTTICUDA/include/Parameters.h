@@ -202,8 +202,8 @@ typedef struct tti_tiles {
     device_address bias;
     // [rows, outputs]; or 0
     device_address residual;
-    // Where `splits` is more than 1: sums of parts of the depth, and a zero for each tile.
-    device_address partial, counters;
+    // Where `splits` is more than 1: sums of parts of the depth [splits, rows, outputs up to a multiple of 8].
+    device_address partial;
     // int8 only: [rows] and [outputs] float32
     device_address x_scales, weight_scales;
     // Bytes from one output's weights to the next; a multiple of 16.
