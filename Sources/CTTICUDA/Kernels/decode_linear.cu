@@ -96,12 +96,23 @@ struct staged_norm {
     }
 };
 
-// Weights and biases of the norm, which no kernel writes: before waiting.
+// Weights and biases of the norm, which no kernel writes: asked for before the wait, there after the next `copy_wait`.
 INLINE void stage_norm(const tti_decode_linear &p, int padded, float *norm) {
-    for (int i = threadIdx.x; i < padded; i += THREADS) {
-        bool is_inside = i < p.inputs;
-        norm[i] = !is_inside ? 0.0f : p.norm_weight ? pointer<const float>(p.norm_weight)[i] : 1.0f;
-        norm[padded + i] = is_inside && p.norm_bias ? pointer<const float>(p.norm_bias)[i] : 0.0f;
+    const float *sources[2] = {pointer<const float>(p.norm_weight), pointer<const float>(p.norm_bias)};
+    bool is_whole = p.inputs % 4 == 0 && (p.norm_weight | p.norm_bias) % 16 == 0;
+    for (int half = 0; half < 2; half++) {
+        const float *source = sources[half];
+        float *target = norm + half * padded;
+        for (int i = threadIdx.x * 4; i < padded; i += THREADS * 4) {
+            if (source && is_whole) {
+                copy_async(target + i, i < p.inputs ? source + i : source, i < p.inputs);
+            } else {
+                for (int j = 0; j < 4; j++) {
+                    float without = half == 0 ? 1.0f : 0.0f;
+                    target[i + j] = i + j >= p.inputs ? 0.0f : source ? source[i + j] : without;
+                }
+            }
+        }
     }
 }
 
