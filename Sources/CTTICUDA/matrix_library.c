@@ -96,10 +96,12 @@ typedef struct {
     ctti_handle operation, weight, x, y;
 } lt_problem;
 
-static ctti_handle layout(int64_t rows, int64_t columns, int64_t stride, int64_t batch, int64_t batch_stride) {
+static ctti_handle layout(
+    int type, int64_t rows, int64_t columns, int64_t stride, int64_t batch, int64_t batch_stride
+) {
     ctti_handle layout = NULL;
     int32_t count = (int32_t)batch;
-    if (lt.create_layout(&layout, REAL_16BF, (uint64_t)rows, (uint64_t)columns, stride) != 0) return NULL;
+    if (lt.create_layout(&layout, type, (uint64_t)rows, (uint64_t)columns, stride) != 0) return NULL;
     lt.set_layout(layout, LAYOUT_BATCH, &count, sizeof count);
     lt.set_layout(layout, LAYOUT_BATCH_STRIDE, &batch_stride, sizeof batch_stride);
     return layout;
@@ -110,9 +112,10 @@ static bool describe(lt_problem *problem, ctti_product_shape s) {
     int32_t transposed = TRANSPOSED;
     if (lt.create_operation(&problem->operation, COMPUTE_32F, REAL_32F) != 0) return false;
     lt.set_operation(problem->operation, OPERATION_TRANSPOSE_A, &transposed, sizeof transposed);
-    problem->weight = layout(s.inputs, s.outputs, s.weight_stride, s.batch, 0);
-    problem->x = layout(s.inputs, s.rows, s.inputs, s.batch, s.repeats_x ? 0 : s.rows * s.inputs);
-    problem->y = layout(s.outputs, s.rows, s.outputs, s.batch, s.rows * s.outputs);
+    problem->weight = layout(REAL_16BF, s.inputs, s.outputs, s.weight_stride, s.batch, 0);
+    problem->x = layout(REAL_16BF, s.inputs, s.rows, s.inputs, s.batch, s.repeats_x ? 0 : s.rows * s.inputs);
+    int type = s.float_result ? REAL_32F : REAL_16BF;
+    problem->y = layout(type, s.outputs, s.rows, s.outputs, s.batch, s.rows * s.outputs);
     return problem->weight && problem->x && problem->y;
 }
 

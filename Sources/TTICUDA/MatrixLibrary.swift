@@ -19,6 +19,8 @@ final class MatrixLibrary {
     struct Shape: Hashable {
         let rows, inputs, stride, outputs: Int
         let adds: Bool
+        /// The result in float32, for a kernel that ends the product.
+        var isFloatResult = false
     }
 
     /// nil when the library is not there, or has no use for this device.
@@ -53,7 +55,8 @@ final class MatrixLibrary {
     private func description(_ shape: Shape, _ batch: Int) -> ctti_product_shape {
         ctti_product_shape(
             rows: Int64(shape.rows), inputs: Int64(shape.inputs), weight_stride: Int64(shape.stride),
-            outputs: Int64(shape.outputs), batch: Int64(batch), adds: shape.adds, repeats_x: false)
+            outputs: Int64(shape.outputs), batch: Int64(batch), adds: shape.adds, repeats_x: false,
+            float_result: shape.isFloatResult)
     }
 
     // MARK: Choice
@@ -61,7 +64,7 @@ final class MatrixLibrary {
     private func way(for shape: Shape, batch: Int, at addresses: ctti_product_addresses) -> ctti_product_way? {
         if let known = ways[shape] { return known }
         let key =
-            "cublasLt 2 \(ctti_matrix_library_version()) on \(device.name): \(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(shape.adds ? " adding" : "")"
+            "cublasLt 2 \(ctti_matrix_library_version()) on \(device.name): \(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(shape.adds ? " adding" : "")\(shape.isFloatResult ? " in float" : "")"
         if let bytes = cache.image(for: key), bytes.count == MemoryLayout<ctti_product_way>.size {
             let way = unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(as: ctti_product_way.self) }
             ways[shape] = .some(way)
@@ -94,20 +97,20 @@ final class MatrixLibrary {
     /// Whether an entry's bits are the same alone and among others: some ways share the work of all entries out among the
     /// multiprocessors, and cut sums where that falls.
     private func isSteady(_ shape: Shape, _ way: ctti_product_way, _ addresses: ctti_product_addresses) -> Bool {
-        let count = shape.rows * shape.outputs
-        guard let buffer = try? memory.allocate(3 * 2 * count) else { return false }
+        let count = shape.rows * shape.outputs * (shape.isFloatResult ? 4 : 2)
+        guard let buffer = try? memory.allocate(3 * count) else { return false }
         var target = addresses
         target.y = buffer.address.device
-        var alone = [UInt16](repeating: 0, count: count)
+        var alone = [UInt8](repeating: 0, count: count)
         for batch in 1...3 {
             var product = description(shape, batch)
             (product.adds, product.repeats_x) = (false, true)
             var way = way
-            device.fill(buffer.address, 3 * 2 * count, 0xff)
+            device.fill(buffer.address, 3 * count, 0xff)
             let status = unsafe ctti_multiply_by_library(
                 handle, product, &way, target, MatrixLibrary.workspaceBytes, device.stream)
             guard status == 0 else { return false }
-            var results = [UInt16](repeating: 0, count: batch * count)
+            var results = [UInt8](repeating: 0, count: batch * count)
             unsafe results.withUnsafeMutableBytes {
                 _ = unsafe device.driver.pointee.copy_to_host($0.baseAddress, target.y, $0.count, device.stream)
             }

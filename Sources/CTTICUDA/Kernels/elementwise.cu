@@ -222,6 +222,31 @@ KERNEL(depth_to_space, tti_depth_to_space, THREADS) {
     });
 }
 
+// The end of a product that a library made: eight outputs a thread.
+KERNEL(finish, tti_finish, THREADS) {
+    wait_for_inputs();
+    int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * 8;
+    if (i >= p.count) return;
+    const float *x = pointer<const float>(p.x) + i, *bias = pointer<const float>(p.bias) + i % p.width;
+    float v[8];
+    for (int half = 0; half < 8; half += 4) {
+        floats<4> part = load<4>(x + half);
+        for (int j = 0; j < 4; j++) v[half + j] = part[j];
+    }
+    for (int j = 0; j < 8; j++) {
+        v[j] = activated(p.bias ? v[j] + bias[j] : v[j], p.activation);
+    }
+    for (int part = 0; part < 8; part += LANES) {
+        floats<LANES> y;
+        for (int j = 0; j < LANES; j++) y[j] = v[part + j];
+        if (p.residual) {
+            floats<LANES> other = load<LANES>(pointer<const element>(p.residual) + i + part);
+            for (int j = 0; j < LANES; j++) y[j] += other[j];
+        }
+        store(pointer<element>(p.y) + i + part, y);
+    }
+}
+
 KERNEL(increment, tti_increment, THREADS) {
     wait_for_inputs();
     int64_t i = thread_index();

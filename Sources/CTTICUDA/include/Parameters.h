@@ -59,6 +59,13 @@ typedef struct tti_depth_to_space {
     int64_t rows, width, channels;
 } tti_depth_to_space;
 
+// y [count] = activation(x + bias) + residual; x in float, bias [width] float or 0, residual like y or 0.
+typedef struct tti_finish {
+    device_address y, x, bias, residual;
+    int64_t count;
+    int32_t width, activation;
+} tti_finish;
+
 typedef struct tti_increment {
     device_address counter;
     int64_t count;

@@ -9,6 +9,8 @@ typedef struct ctti_product_shape {
     bool adds;
     // Every entry is the first one of x.
     bool repeats_x;
+    // y in float32, not bfloat16.
+    bool float_result;
 } ctti_product_shape;
 
 // One of the library's ways to do a product; the words are its own.
