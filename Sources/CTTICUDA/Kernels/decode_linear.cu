@@ -11,6 +11,9 @@
 // x is a few KB in the second-level cache, a kernel of its own would cost a microsecond or two.
 //
 // A row's sums depend on nothing but the row and the matrix.
+//
+// Measured on an H200 in a chain of such products from memory, two rows of bfloat16: 2 MB in 2.2 us, 8.4 MB in 3.3, 33 MB in
+// 9.8 (3.4 of 4.5 TB/s); the norm of 1024 inputs adds 0.9. The smallest kernel that was timed so, an addition, takes 2.1.
 #include "device.cuh"
 
 #define THREADS 256
