@@ -107,13 +107,7 @@ package final class CPUBackend: Backend {
 
     package func prepare(depthwise: HostTensor) throws(DeviceError) -> Tensor {
         precondition(depthwise.shape.rank == 4 && depthwise.shape[1] == 1, "a depthwise kernel \(depthwise.shape)")
-        let (channels, height, width) = (depthwise.shape[0], depthwise.shape[2], depthwise.shape[3])
-        let source = depthwise.floats()
-        var turned = [Float](repeating: 0, count: source.count)
-        for channel in 0..<channels {
-            for tap in 0..<height * width { turned[tap * channels + channel] = source[channel * height * width + tap] }
-        }
-        return try prepare(constant: HostTensor(turned, [height, width, channels]))
+        return try prepare(constant: depthwise.channelsLast())
     }
 
     package func write(_ source: HostTensor, to tensor: Tensor) {

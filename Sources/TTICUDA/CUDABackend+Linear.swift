@@ -21,12 +21,10 @@ final class DeviceMatrix {
     }
 }
 
-/// A norm that is done where its result is read.
-struct ProductNorm {
-    let parameters: NormParameters
-
-    var kind: Int32 {
-        switch parameters.kind {
+extension NormParameters {
+    /// As Parameters.h has it.
+    var deviceKind: Int32 {
+        switch kind {
         case .layer: Int32(TTI_LAYER_NORM.rawValue)
         case .rms: Int32(TTI_RMS_NORM.rawValue)
         }
@@ -80,7 +78,7 @@ extension CUDABackend {
     ) -> Tensor {
         // With many tokens every block would do the norm of its rows again.
         isDecoding(x)
-            ? product(x, weight, norm: ProductNorm(parameters: norm), bias: bias, activation, adding: nil)
+            ? product(x, weight, norm: norm, bias: bias, activation, adding: nil)
             : product(self.norm(x, norm), weight, norm: nil, bias: bias, activation, adding: nil)
     }
 
@@ -88,7 +86,7 @@ extension CUDABackend {
     private func isDecoding(_ x: Tensor) -> Bool { x.shape.rank < 3 || x.rowCount == x.shape[0] }
 
     private func product(
-        _ x: Tensor, _ weight: PreparedMatrix, norm: ProductNorm?, bias: Tensor?, _ activation: Activation,
+        _ x: Tensor, _ weight: PreparedMatrix, norm: NormParameters?, bias: Tensor?, _ activation: Activation,
         adding residual: Tensor?
     ) -> Tensor {
         precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
@@ -104,7 +102,7 @@ extension CUDABackend {
         if isDecoding(x) {
             decode(x, matrix, norm: norm, bias: bias, activation, adding: residual, into: y)
         } else if !multiplyByLibrary(x, matrix, bias: bias, activation, adding: residual, into: y) {
-            tiles(x, matrix, bias: bias, activation, adding: residual, into: y)
+            multiplyTiles(x, matrix, bias: bias, activation, adding: residual, into: y)
         }
         return y
     }
@@ -137,7 +135,7 @@ extension CUDABackend {
 
     /// One pass over the weights for up to 16 rows.
     private func decode(
-        _ x: Tensor, _ matrix: DeviceMatrix, norm: ProductNorm?, bias: Tensor?, _ activation: Activation,
+        _ x: Tensor, _ matrix: DeviceMatrix, norm: NormParameters?, bias: Tensor?, _ activation: Activation,
         adding residual: Tensor?, into y: Tensor
     ) {
         let isFloat = activationType == .float32
@@ -156,11 +154,11 @@ extension CUDABackend {
             : "decode_linear_\(matrix.elements.dtype == .int8 ? "int8" : "bfloat16")_\(tiles)"
         let parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
-            scales: matrix.scales.device, norm_weight: (norm?.parameters.weight).device,
-            norm_bias: (norm?.parameters.bias).device, rows: Int32(x.rowCount), group: Int32(group),
+            scales: matrix.scales.device, norm_weight: (norm?.weight).device,
+            norm_bias: (norm?.bias).device, rows: Int32(x.rowCount), group: Int32(group),
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
-            activation: Int32(activation.rawValue), norm: norm?.kind ?? Int32(TTI_NO_NORM.rawValue),
-            epsilon: norm?.parameters.epsilon ?? 0)
+            activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
+            epsilon: norm?.epsilon ?? 0)
         launch(
             kernel, grid: ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1), threads: 256,
             shared: shared, parameters)
@@ -199,13 +197,5 @@ extension CUDABackend {
                     activation: Int32(activation.rawValue)))
         }
         return isDone
-    }
-
-    /// Many rows: tiles of rows and outputs.
-    private func tiles(
-        _ x: Tensor, _ matrix: DeviceMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
-        into y: Tensor
-    ) {
-        multiplyTiles(x, matrix, bias: bias, activation, adding: residual, into: y)
     }
 }

@@ -25,7 +25,7 @@ extension CUDABackend {
                 y: result.device, x: x.device, weight: parameters.weight.device, bias: parameters.bias.device,
                 modulation: modulation.device, rows: Int64(x.rowCount),
                 rows_of_entry: Int64(modulation.map { rowsOfModulation(x, $0) } ?? max(1, x.rowCount)),
-                width: Int32(width), norm: ProductNorm(parameters: parameters).kind, epsilon: parameters.epsilon))
+                width: Int32(width), norm: parameters.deviceKind, epsilon: parameters.epsilon))
         return result
     }
 }

@@ -88,12 +88,7 @@ package final class CUDABackend: Backend {
     }
 
     /// int32 counters that are zero between operations: a kernel that counts one up sets it back.
-    func counters(_ count: Int) -> UInt {
-        let before = scratches["counters"]?.address
-        let address = scratch("counters", 4 * count)
-        if let buffer = scratches["counters"], buffer.address != before { device.fill(address, buffer.byteCount) }
-        return address
-    }
+    func counters(_ count: Int) -> UInt { scratch("counters", 4 * count, isZeroed: true) }
 
     package func prepare(constant: HostTensor) throws(DeviceError) -> Tensor {
         let tensor = try allocateOwned(constant.shape, constant.dtype.isFloatingPoint ? .float32 : .int32)
@@ -110,13 +105,7 @@ package final class CUDABackend: Backend {
 
     package func prepare(depthwise: HostTensor) throws(DeviceError) -> Tensor {
         precondition(depthwise.shape.rank == 4 && depthwise.shape[1] == 1, "a depthwise kernel \(depthwise.shape)")
-        let (channels, height, width) = (depthwise.shape[0], depthwise.shape[2], depthwise.shape[3])
-        let source = depthwise.floats()
-        var turned = [Float](repeating: 0, count: source.count)
-        for channel in 0..<channels {
-            for tap in 0..<height * width { turned[tap * channels + channel] = source[channel * height * width + tap] }
-        }
-        return try prepare(constant: HostTensor(turned, [height, width, channels]))
+        return try prepare(constant: depthwise.channelsLast())
     }
 
     package func write(_ source: HostTensor, to tensor: Tensor) {
@@ -214,7 +203,7 @@ package final class CUDABackend: Backend {
         body()
         recordingMark = arena.mark
         defer { recordingMark = 0 }
-        return unsafe CUDAProgram(device, device.capture(body), body)
+        return unsafe CUDAProgram(device, device.capture(body), body, scratches: Array(scratches.values))
     }
 
     /// Whether keys, values or a position were there before the recording began, so that the kernel before one of its kernels

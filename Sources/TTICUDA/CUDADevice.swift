@@ -247,10 +247,14 @@ final class CUDAProgram: Program {
     private let program: ctti_handle?
     /// What was recorded; it holds the weights that the graph reads.
     private let body: () -> Void
+    /// The memory between kernels that the graph writes: operations that need more get other memory later, and this one must
+    /// not go to anybody else before the graph does.
+    private let scratches: [Buffer]
 
-    init(_ device: CUDADevice, _ program: ctti_handle?, _ body: @escaping () -> Void) {
+    init(_ device: CUDADevice, _ program: ctti_handle?, _ body: @escaping () -> Void, scratches: [Buffer]) {
         self.device = device
         self.body = body
+        self.scratches = scratches
         unsafe self.program = program
     }
 

@@ -75,6 +75,17 @@ package struct HostTensor {
         return unsafe HostTensor(shape: shape, dtype: dtype, bytes: bytes, storage: storage)
     }
 
+    /// A depthwise kernel `[channels, 1, height, width]` as `[height, width, channels]` float32.
+    package func channelsLast() -> HostTensor {
+        let (channels, height, width) = (shape[0], shape[2], shape[3])
+        let source = floats()
+        var turned = [Float](repeating: 0, count: source.count)
+        for channel in 0..<channels {
+            for tap in 0..<height * width { turned[tap * channels + channel] = source[channel * height * width + tap] }
+        }
+        return HostTensor(turned, [height, width, channels])
+    }
+
     /// All elements as binary32 numbers; zeros when only the shape is known.
     package func floats() -> [Float] {
         guard let bytes = unsafe bytes else { return [Float](repeating: 0, count: elementCount) }
