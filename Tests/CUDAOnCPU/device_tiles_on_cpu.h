@@ -134,6 +134,21 @@ template <int left> TTI_CPU_INLINE void copy_wait() { tti_cpu->copy_wait(left); 
 TTI_CPU_INLINE void wait_for_inputs() { tti_cpu->waited(); }
 TTI_CPU_INLINE void let_next_begin() {}
 
+// MARK: Blocks that wait for each other
+
+// Counts one up at an address; what this thread wrote before, and saw written (by way of barriers of its block), is there
+// for whoever sees the count.
+TTI_CPU_INLINE void signal(int32_t *counter, TTI_CPU_PLACE) {
+    tti_cpu_check_atomic(counter, sizeof *counter, {"signal", file, line});
+    __threadfence();
+    *(volatile int32_t *)counter = *(volatile int32_t *)counter + 1;
+}
+// Waits until the number at an address is at least `count`, then sees what was written before it was counted. Only one thread
+// of a block, the others wait at a barrier.
+TTI_CPU_INLINE void wait_for_signal(const int32_t *counter, int32_t count, TTI_CPU_PLACE) {
+    tti_cpu->wait(counter, count, {"wait_for_signal", file, line});
+}
+
 // 2^x, results too small for a normal number being 0.
 TTI_CPU_INLINE float exp2_fast(float x) {
     float y = exp2f(x);

@@ -1,6 +1,7 @@
 // Tries the CUDA on a processor of this folder: selftest LIBRARIES KERNELS PARAMETERS, three folders. Each test runs in a
 // process of its own, since a fault ends a device for good.
 #include "selftest.h"
+#include "selftest_blocks.h"
 #include "selftest_kernels.h"
 
 #include <math.h>
@@ -415,19 +416,23 @@ int main(int count, char **arguments) {
         unsetenv((std::string("TTI_CUDA_ON_CPU_") + name).c_str());
     open_libraries(arguments[1]);
     std::string log;
-    if (compile(kernels_source, image, log) != 0) return fprintf(stderr, "%s\n", log.c_str()), 1;
+    if (compile(std::string(kernels_source) + blocks_source, image, log) != 0) return fprintf(stderr, "%s\n", log.c_str()), 1;
     printf("%s", log.c_str());
     const struct {
         const char *name;
         void (*test)();
+        const char *text = "";
     } tests[] = {
         {"sums", sums}, {"shuffles", shuffles}, {"early", early}, {"product_bf16", product_bf16},
         {"product_s8", product_s8}, {"matrices", matrices}, {"copies", copies}, {"counts", counts},
         {"last_block", last_block}, {"unwritten", unwritten}, {"awaited", awaited}, {"orders", orders},
         {"graphs", graphs}, {"late", late}, {"limits", limits}, {"failing", failing}, {"figures", figures},
+        {"phases", phases}, {"copies_over_waits", copies_over_waits},
+        {"too_many_blocks", too_many_blocks, "the count is 132, not 133, and no block can go on: 132 wait, and 1 cannot begin"},
+        {"missing_count", missing_count, "the count is 4, not 5, and no block can go on: 5 wait"},
     };
     int failed = 0, all = 0;
-    for (auto &test : tests) failed += !passes(test.name, "", test.test), all++;
+    for (auto &test : tests) failed += !passes(test.name, test.text, test.test), all++;
     for (auto &f : faults) failed += !passes(f.kernel, f.text, [&] { fault(f); }), all++;
     printf("%d of %d tests passed\n", all - failed, all);
     return failed ? 1 : 0;
