@@ -3,6 +3,12 @@
 static const char attention_cuh[] = {
 #embed "Kernels/attention.cuh"
     , 0};
+static const char decode_attention_cuh[] = {
+#embed "Kernels/decode_attention.cuh"
+    , 0};
+static const char decode_linear_cuh[] = {
+#embed "Kernels/decode_linear.cuh"
+    , 0};
 static const char device_cuh[] = {
 #embed "Kernels/device.cuh"
     , 0};
@@ -35,6 +41,9 @@ static const char decode_attention_cu[] = {
     , 0};
 static const char decode_linear_cu[] = {
 #embed "Kernels/decode_linear.cu"
+    , 0};
+static const char decode_run_cu[] = {
+#embed "Kernels/decode_run.cu"
     , 0};
 static const char depthwise_cu[] = {
 #embed "Kernels/depthwise.cu"
@@ -71,6 +80,8 @@ static const char weights_cu[] = {
 
 const ctti_source ctti_kernel_headers[] = {
     SOURCE("attention.cuh", attention_cuh),
+    SOURCE("decode_attention.cuh", decode_attention_cuh),
+    SOURCE("decode_linear.cuh", decode_linear_cuh),
     SOURCE("device.cuh", device_cuh),
     SOURCE("draw.cuh", draw_cuh),
     SOURCE("philox.cuh", philox_cuh),
@@ -86,6 +97,7 @@ const ctti_source ctti_kernel_sources[] = {
     SOURCE("choice.cu", choice_cu),
     SOURCE("decode_attention.cu", decode_attention_cu),
     SOURCE("decode_linear.cu", decode_linear_cu),
+    SOURCE("decode_run.cu", decode_run_cu),
     SOURCE("depthwise.cu", depthwise_cu),
     SOURCE("diffusion.cu", diffusion_cu),
     SOURCE("eager_attention.cu", eager_attention_cu),

@@ -93,7 +93,10 @@ extension CUDABackend {
             parameters.partials = scratch("decodeAttention", 4 * tokens * heads * chunks * (2 + width)).device
             parameters.counters = scratch("decodeAttention.count", 4 * tokens * heads, isZeroed: true).device
         }
-        launch("decode_attention_\(team)", grid: (chunks, heads, tokens), threads: 256, parameters)
+        let complete = parameters
+        issue(complete, team: team, chunks: chunks) { backend in
+            backend.launch("decode_attention_\(team)", grid: (chunks, heads, tokens), threads: 256, complete)
+        }
     }
 
     /// How many threads share a key: a power of two, 16 bytes each.

@@ -159,9 +159,10 @@ extension CUDABackend {
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
             activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
             epsilon: norm?.epsilon ?? 0)
-        launch(
-            kernel, grid: ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1), threads: 256,
-            shared: shared, parameters)
+        let grid = ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1)
+        issue(parameters, matrix) { backend in
+            backend.launch(kernel, grid: grid, threads: 256, shared: shared, parameters)
+        }
     }
 
     /// Many rows by cuBLASLt. It can add; where there is a bias or an activation, it leaves float32 sums and a kernel of ours

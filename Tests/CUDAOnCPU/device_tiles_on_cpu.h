@@ -18,6 +18,8 @@ template <class T = bytes16> TTI_CPU_INLINE T load_stream(const void *address, T
     return *(const T *)address;
 }
 
+template <class T = bytes16> TTI_CPU_INLINE T load_once(const void *address) { return load_stream<T>(address); }
+
 // MARK: Products
 
 template <class D> struct tti_cpu_tile {
