@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <numeric>
 
@@ -123,17 +124,25 @@ long next_saved() {
     return -1;
 }
 
+// Of one of them where its threads are, of the others how many wait in which line.
 int report_no_block(uint64_t waiting) {
-    const SavedBlock &one = *saved.front();
-    const Wait &wait = one.block.waits.front();
-    const tti_cpu_place &place = one.threads[(size_t)(wait.thread - threads)].place;
     char others[128] = "";
     if (waiting > 0)
         snprintf(others, sizeof others, ", and %llu cannot begin before one of them ends", (unsigned long long)waiting);
-    runtime.block = one.index;
+    size_t under_way = saved.size();
+    std::map<int, int> lines;
+    for (size_t i = 1; i < saved.size(); i++)
+        for (const Wait &wait : saved[i]->block.waits)
+            lines[saved[i]->threads[(size_t)(wait.thread - threads)].place.line]++;
+    take_back(0);
+    const Wait &wait = block.waits.front();
+    const tti_cpu_place &place = wait.thread->place;
     runtime.current = wait.thread;
     report("%s at %s:%d: the count is %d, not %d, and no block can go on: %zu wait%s", place.what, short_name(place.file),
-           place.line, *wait.counter, wait.count, saved.size(), others);
+           place.line, *wait.counter, wait.count, under_way, others);
+    report_waiting();
+    for (auto &[line, number] : lines)
+        fprintf(stderr, "    other blocks: %d wait at %s, line %d\n", number, place.what, line);
     return 719;
 }
 

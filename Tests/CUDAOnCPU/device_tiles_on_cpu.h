@@ -138,17 +138,26 @@ TTI_CPU_INLINE void let_next_begin() {}
 
 // MARK: Blocks that wait for each other
 
+TTI_CPU_INLINE void tti_cpu_check_counter(const int32_t *counter, const tti_cpu_place &place) {
+    tti_cpu_check_atomic(counter, sizeof *counter, place);
+    if (tti_cpu->is_shared(counter, sizeof *counter)) tti_cpu->fail(700, "the counter is in shared memory", place);
+}
+
 // Counts one up at an address; what this thread wrote before, and saw written (by way of barriers of its block), is there
 // for whoever sees the count.
 TTI_CPU_INLINE void signal(int32_t *counter, TTI_CPU_PLACE) {
-    tti_cpu_check_atomic(counter, sizeof *counter, {"signal", file, line});
+    tti_cpu_check_counter(counter, {"signal", file, line});
     __threadfence();
     *(volatile int32_t *)counter = *(volatile int32_t *)counter + 1;
 }
+
 // Waits until the number at an address is at least `count`, then sees what was written before it was counted. Only one thread
 // of a block, the others wait at a barrier.
 TTI_CPU_INLINE void wait_for_signal(const int32_t *counter, int32_t count, TTI_CPU_PLACE) {
-    tti_cpu->wait(counter, count, {"wait_for_signal", file, line});
+    tti_cpu_place place = {"wait_for_signal", file, line};
+    tti_cpu_check_counter(counter, place);
+    if (*(const volatile int32_t *)counter - count < 0) tti_cpu->wait(counter, count, place);
+    __threadfence();
 }
 
 // 2^x, results too small for a normal number being 0.

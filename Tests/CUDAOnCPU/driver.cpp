@@ -59,7 +59,10 @@ int most_shared_bytes() {
     }
 }
 
-int multiprocessor_count() { return number("TTI_CUDA_ON_CPU_MULTIPROCESSORS", 132); }
+int multiprocessor_count() {
+    int count = number("TTI_CUDA_ON_CPU_MULTIPROCESSORS", 132);
+    return count < 1 ? 1 : count;
+}
 
 EXPORT int cuInit(unsigned flags) {
     std::lock_guard<std::recursive_mutex> hold(lock);

@@ -166,15 +166,13 @@ unsigned barrier(int kind, unsigned value, const tti_cpu_place &place) {
     return block.barrier_result;
 }
 
-// Other threads of the block go on before the count is looked at again; when none can, other blocks (blocks.cpp).
+// The count was not there. Other threads of the block go on before it is looked at again; when none can, other blocks do
+// (blocks.cpp).
 void wait(const int *counter, int count, const tti_cpu_place &place) {
-    if ((uintptr_t)counter % sizeof(int)) fail(716, "an address that is not aligned to its type", place);
     Thread *self = current();
-    Wait mine = {self, counter, count};
-    if (mine.is_over()) return;
     warps[self->warp].ready &= ~(1u << self->lane);
     self->place = place;
-    block.waits.push_back(mine);
+    block.waits.push_back({self, counter, count});
     let_others();
 }
 
