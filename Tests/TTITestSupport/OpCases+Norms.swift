@@ -55,9 +55,17 @@ extension OpCase {
         norm(.layer, 2, 3, 48, hasWeight: false, hasBias: false),
         norm(.rms, 1, 8, 40, hasWeight: false),
         norm(.layer, 1, 5, 100, offset: 8),
+        // Rows that several warps of a GPU share, and one that none can hold.
+        norm(.layer, 3, 2, 520, offset: 8),
+        norm(.rms, 2, 3, 1032, hasWeight: false),
+        norm(.layer, 2, 3, 2048, hasBias: false),
+        norm(.layer, 1, 2, 4096),
+        norm(.rms, 1, 2, 8200),
         norm(.layer, 2, 1, 1024, purpose: .checkAndMeasure),
         norm(.layer, 2, 256, 768, purpose: .checkAndMeasure),
         norm(.rms, 2, 256, 1024, purpose: .checkAndMeasure),
+        // Muse-3B's.
+        norm(.layer, 2, 256, 2048, hasBias: false, purpose: .measure),
         groupNorm(1, 1, 1, 2, groups: 2),
         groupNorm(1, 1, 1, 32, groups: 4, .silu),
         groupNorm(3, 5, 3, 8, groups: 4),

@@ -258,6 +258,20 @@ template <int count> struct floats {
     INLINE_MEMBER float operator[](int i) const { return v[i]; }
 };
 
+// The numbers in 16 bytes of `element`s.
+INLINE floats<LANES> unpack(const bytes16 &w) {
+    floats<LANES> y;
+#ifdef TTI_BF16
+    for (int i = 0; i < 4; i++) {
+        y[2 * i] = low_half(w.word[i]);
+        y[2 * i + 1] = high_half(w.word[i]);
+    }
+#else
+    for (int i = 0; i < 4; i++) y[i] = as_float(w.word[i]);
+#endif
+    return y;
+}
+
 // One element, or 16 bytes of them from a multiple of 16 bytes.
 template <int count> INLINE floats<count> load(const float *x) {
     floats<count> y;

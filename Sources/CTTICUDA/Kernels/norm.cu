@@ -1,72 +1,129 @@
-// Norms over the last axis: bound by bytes, in practice by the latency of one row. A warp takes a row, keeps it in registers
-// (up to 8 vectors of 16 bytes a lane) and reads it once; longer or oddly placed rows are read three times, from cache.
+// Norms over the last axis: bound by bytes, in practice by the latency of one row. A row is kept in registers and read once:
+// by a warp, or where it is wide by the four of a block. What does not depend on the row's statistics (weights, modulation) is
+// asked for before them, constants before the inputs are there. Longer or oddly placed rows are read three times by a warp,
+// from cache.
 #include "device.cuh"
 
 #define THREADS 128
 #define WARPS (THREADS / WARP)
 
-// What becomes of `count` neighbouring elements of a normalised row.
-template <int count>
-INLINE void finish(const tti_row_norm &p, int64_t row, int column, floats<count> x, float mean, float inverse) {
-    const float *weight = pointer<const float>(p.weight) + column, *bias = pointer<const float>(p.bias) + column;
-    const element *modulation = pointer<const element>(p.modulation) + row / p.rows_of_entry * 2 * p.width + column;
-    for (int j = 0; j < count; j++) x[j] = (x[j] - mean) * inverse;
-    if (p.weight) {
-        for (int j = 0; j < count; j++) x[j] *= weight[j];
-    }
-    if (p.bias) {
-        for (int j = 0; j < count; j++) x[j] += bias[j];
-    }
-    if (p.modulation) {
-        floats<count> scale = load<count>(modulation), shift = load<count>(modulation + p.width);
-        for (int j = 0; j < count; j++) x[j] = x[j] * (1 + scale[j]) + shift[j];
-    }
-    store(pointer<element>(p.y) + row * p.width + column, x);
+// A sum as a tree: the order depends on the count alone.
+template <int count> INLINE float sum_of(const float *x) {
+    if constexpr (count == 1) return x[0];
+    else return sum_of<count / 2>(x) + sum_of<count - count / 2>(x + count / 2);
 }
 
-// The row in registers; its width is a multiple of a vector.
-template <int vectors> INLINE void norm_in_registers(const tti_row_norm &p) {
+// The sum over the warps that share a row; all get it. `parts` is of one sum only: there is one barrier.
+template <int warps> INLINE float team_sum(float x, float *parts) {
+    x = warp_sum(x);
+    if constexpr (warps > 1) {
+        if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
+        __syncthreads();
+        x = sum_of<warps>(parts);
+    }
+    return x;
+}
+
+// What normalised numbers become: `vectors` of a thread, whose columns lie `step` apart. Vectors stay packed until they are
+// used: what is taken apart has to be there.
+template <int vectors, int step> struct row_ending {
+    floats<LANES> weight[vectors], bias[vectors];
+    bytes16 scale[vectors], shift[vectors];
+
+    INLINE_MEMBER void load_constants(const tti_row_norm &p, int column) {
+#pragma unroll
+        for (int i = 0; i < vectors; i++, column += step) {
+            for (int j = 0; j < LANES; j++) {
+                weight[i][j] = 1;
+                bias[i][j] = 0;
+            }
+            if (column >= p.width) continue;
+            if (p.weight) weight[i] = load_floats<LANES>(pointer<const float>(p.weight) + column);
+            if (p.bias) bias[i] = load_floats<LANES>(pointer<const float>(p.bias) + column);
+        }
+    }
+
+    INLINE_MEMBER void load_modulation(const tti_row_norm &p, int row, int column) {
+        const element *modulation = pointer<const element>(p.modulation) + (int64_t)(row / p.rows_of_entry) * 2 * p.width;
+#pragma unroll
+        for (int i = 0; i < vectors; i++, column += step) {
+            if (column >= p.width) continue;
+            scale[i] = *(const bytes16 *)(modulation + column);
+            shift[i] = *(const bytes16 *)(modulation + p.width + column);
+        }
+    }
+};
+
+// The row in registers of `warps` warps; its width is a multiple of a vector.
+template <int vectors, int warps> INLINE void norm_in_registers(const tti_row_norm &p) {
+    __shared__ __align__(16) float parts[2][WARPS];
+    const int team = warps * WARP, step = team * LANES;
+    int row = blockIdx.x * (THREADS / team) + threadIdx.x / team, column = threadIdx.x % team * LANES;
+    bool is_there = row < p.rows;
+    float part = 1.0f / p.width;
+    row_ending<vectors, step> ending;
+    ending.load_constants(p, column);
+    if (p.modulation && p.is_settled && is_there) ending.load_modulation(p, row, column);
     wait_for_inputs();
-    int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
-    int lane = threadIdx.x % WARP;
-    if (row >= p.rows) return;
-    const element *x = pointer<const element>(p.x) + row * p.width;
+    // Warps that share a row all return: a block has no other.
+    if (!is_there) return;
+    const element *x = pointer<const element>(p.x) + (int64_t)row * p.width + column;
+    bytes16 packed[vectors];
+#pragma unroll
+    for (int i = 0; i < vectors; i++) {
+        packed[i] = {0, 0, 0, 0};
+        if (column + i * step < p.width) packed[i] = *(const bytes16 *)(x + i * step);
+    }
+    if (p.modulation && !p.is_settled) ending.load_modulation(p, row, column);
+
     floats<LANES> v[vectors];
-    float sum = 0;
+    float sums[vectors];
 #pragma unroll
-    for (int i = 0; i < vectors; i++) {
-        int column = (i * WARP + lane) * LANES;
-        if (column >= p.width) continue;
-        v[i] = load<LANES>(x + column);
-        for (int j = 0; j < LANES; j++) sum += v[i][j];
+    for (int i = 0; i < vectors; i++) v[i] = unpack(packed[i]);
+    if (p.norm == TTI_LAYER_NORM) {
+#pragma unroll
+        for (int i = 0; i < vectors; i++) sums[i] = sum_of<LANES>(v[i].v);
+        float mean = team_sum<warps>(sum_of<vectors>(sums), parts[0]) * part;
+#pragma unroll
+        for (int i = 0; i < vectors; i++) {
+            for (int j = 0; j < LANES; j++) v[i][j] = column + i * step < p.width ? v[i][j] - mean : 0.0f;
+        }
     }
-    float mean = p.norm == TTI_LAYER_NORM ? warp_sum(sum) / p.width : 0.0f;
-    float squares = 0;
 #pragma unroll
     for (int i = 0; i < vectors; i++) {
-        if ((i * WARP + lane) * LANES >= p.width) continue;
-        for (int j = 0; j < LANES; j++) squares += (v[i][j] - mean) * (v[i][j] - mean);
+        floats<LANES> squares;
+        for (int j = 0; j < LANES; j++) squares[j] = v[i][j] * v[i][j];
+        sums[i] = sum_of<LANES>(squares.v);
     }
-    float inverse = rsqrtf(warp_sum(squares) / p.width + p.epsilon);
+    float inverse = rsqrtf(team_sum<warps>(sum_of<vectors>(sums), parts[1]) * part + p.epsilon);
+    element *y = pointer<element>(p.y) + (int64_t)row * p.width + column;
 #pragma unroll
     for (int i = 0; i < vectors; i++) {
-        int column = (i * WARP + lane) * LANES;
-        if (column < p.width) finish<LANES>(p, row, column, v[i], mean, inverse);
+        if (column + i * step >= p.width) continue;
+        for (int j = 0; j < LANES; j++) v[i][j] = v[i][j] * inverse * ending.weight[i][j] + ending.bias[i][j];
+        if (p.modulation) {
+            floats<LANES> scale = unpack(ending.scale[i]), shift = unpack(ending.shift[i]);
+            for (int j = 0; j < LANES; j++) v[i][j] = v[i][j] * (1 + scale[j]) + shift[j];
+        }
+        store(y + i * step, v[i]);
     }
 }
 
-KERNEL(norm_1, tti_row_norm, THREADS) { norm_in_registers<1>(p); }
-KERNEL(norm_2, tti_row_norm, THREADS) { norm_in_registers<2>(p); }
-KERNEL(norm_4, tti_row_norm, THREADS) { norm_in_registers<4>(p); }
-KERNEL(norm_8, tti_row_norm, THREADS) { norm_in_registers<8>(p); }
+KERNEL(norm_1, tti_row_norm, THREADS) { norm_in_registers<1, 1>(p); }
+KERNEL(norm_2, tti_row_norm, THREADS) { norm_in_registers<2, 1>(p); }
+KERNEL(norm_4, tti_row_norm, THREADS) { norm_in_registers<1, WARPS>(p); }
+KERNEL(norm_8, tti_row_norm, THREADS) { norm_in_registers<2, WARPS>(p); }
+KERNEL(norm_16, tti_row_norm, THREADS) { norm_in_registers<4, WARPS>(p); }
 
-// Rows of any width anywhere.
+// Rows of any width anywhere, a warp each.
 KERNEL(norm_any, tti_row_norm, THREADS) {
     wait_for_inputs();
-    int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / WARP;
-    int lane = threadIdx.x % WARP;
+    int row = blockIdx.x * WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (row >= p.rows) return;
-    const element *x = pointer<const element>(p.x) + row * p.width;
+    const element *x = pointer<const element>(p.x) + (int64_t)row * p.width;
+    element *y = pointer<element>(p.y) + (int64_t)row * p.width;
+    const float *weight = pointer<const float>(p.weight), *bias = pointer<const float>(p.bias);
+    const element *modulation = pointer<const element>(p.modulation) + (int64_t)(row / p.rows_of_entry) * 2 * p.width;
     float mean = 0;
     if (p.norm == TTI_LAYER_NORM) {
         float sum = 0;
@@ -76,5 +133,11 @@ KERNEL(norm_any, tti_row_norm, THREADS) {
     float squares = 0;
     for (int i = lane; i < p.width; i += WARP) squares += (to_float(x[i]) - mean) * (to_float(x[i]) - mean);
     float inverse = rsqrtf(warp_sum(squares) / p.width + p.epsilon);
-    for (int i = lane; i < p.width; i += WARP) finish<1>(p, row, i, load<1>(x + i), mean, inverse);
+    for (int i = lane; i < p.width; i += WARP) {
+        float v = (to_float(x[i]) - mean) * inverse;
+        if (p.weight) v *= weight[i];
+        if (p.bias) v += bias[i];
+        if (p.modulation) v = v * (1 + to_float(modulation[i])) + to_float(modulation[p.width + i]);
+        assign(y[i], v);
+    }
 }

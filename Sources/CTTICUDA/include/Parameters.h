@@ -230,9 +230,11 @@ typedef struct tti_quantise_weights {
 // share a row [2 · width] of it.
 typedef struct tti_row_norm {
     device_address y, x, weight, bias, modulation;
-    int64_t rows, rows_of_entry;
+    int32_t rows, rows_of_entry, width;
     // tti_norm
-    int32_t width, norm;
+    int32_t norm;
+    // Whether the modulation is older than the kernel before.
+    int32_t is_settled;
     float epsilon;
 } tti_row_norm;
 
