@@ -12,8 +12,10 @@ struct CheckOptions {
         case fused
         /// A replay against the first time, bit for bit.
         case replay
-        /// How long each takes on a GPU, in microseconds; only when it is asked for.
+        /// How long each takes on a GPU, in microseconds, its operands in memory; only when it is asked for.
         case time
+        /// How long each takes as one of many layers: weights in memory, activations in a cache; only when it is asked for.
+        case chain
         /// Whole models: the checkpoints that ship against the same on the CPU, batches against each image alone, replays
         /// against direct work; only when it is asked for.
         case models
@@ -40,7 +42,7 @@ struct CheckOptions {
     var isHelp = false
 
     static let help = """
-        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|time|models]...
+        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|time|chain|models]...
                   [--filter TEXT]... [--attention flash|eager] [--checkpoints FOLDER] [--quick] [--json FILE]
         tti-check --compile 80,90,100 [--json FILE]
 

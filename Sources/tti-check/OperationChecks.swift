@@ -15,8 +15,8 @@ struct OperationChecks {
                 options.filters.isEmpty || options.filters.contains { opCase.description.contains($0) }
             }
             for check in checks {
-                if check == .time {
-                    try OperationTimes(backend).run(options.filters)
+                if check == .time || check == .chain {
+                    try OperationTimes(backend, inChain: check == .chain).run(options.filters)
                     continue
                 }
                 var count = 0
@@ -38,7 +38,7 @@ struct OperationChecks {
 
     private func applies(_ check: CheckOptions.Check, _ opCase: OpCase) -> Bool {
         switch check {
-        case .reference, .time, .models: true
+        case .reference, .time, .chain, .models: true
         case .batch: opCase.isBatchable
         case .fused: OperationChecks.fused.contains(opCase.operation)
         // Operations that change an operand in place are not repeatable.
@@ -68,7 +68,7 @@ struct OperationChecks {
             let primitives = PrimitivesOnlyBackend(try options.makeBackend(type))
             return differences(opCase, try opCase.run(on: backend), try opCase.run(on: primitives), backend)
         case .replay: return try replayFault(opCase, type)
-        case .time, .models: return nil
+        case .time, .chain, .models: return nil
         }
     }
 

@@ -119,6 +119,13 @@ extension OpCase {
         attention(2, 256, 256, heads: 12, 64, isPacked: true, purpose: .checkAndMeasure),
         attention(2, 256, 77, heads: 12, 64, isPacked: true, purpose: .checkAndMeasure),
         attention(2, 1024, 1024, heads: 16, 64, isPacked: true, purpose: .measure),
+        attention(2, 256, 256, heads: 16, 64, isPacked: true, purpose: .measure),
+        attention(2, 256, 77, heads: 16, 64, isPacked: true, purpose: .measure),
+        attention(2, 256, 256, heads: 32, 64, isPacked: true, purpose: .measure),
+        attention(2, 256, 128, heads: 32, 64, isPacked: true, purpose: .measure),
+        // Muse-3B's.
+        attention(2, 256, 256, heads: 16, 128, isPacked: true, purpose: .measure),
+        attention(2, 256, 128, heads: 16, 128, isPacked: true, purpose: .measure),
         attention(1, 77, 77, heads: 12, 64, Masking(causal: true), isPacked: true, purpose: .checkAndMeasure),
         attention(1, 256, 256, heads: 1, 512, purpose: .checkAndMeasure),
     ]

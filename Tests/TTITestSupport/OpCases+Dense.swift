@@ -64,6 +64,22 @@ extension OpCase {
         linear(2, 256, 768, 6144, purpose: .measure),
         linear(2, 256, 3072, 768, residual: true, purpose: .measure),
         linear(1, 77, 768, 3072, bias: true, .quickGelu, purpose: .measure),
+        linear(2, 256, 768, 768, purpose: .measure),
+        linear(2, 256, 768, 3072, .gelu, purpose: .measure),
+        linear(2, 256, 1024, 1024, purpose: .measure),
+        linear(2, 256, 1024, 1024, residual: true, purpose: .measure),
+        linear(2, 256, 1024, 3072, purpose: .measure),
+        linear(2, 256, 1024, 4096, bias: true, .gelu, purpose: .measure),
+        linear(2, 256, 1024, 5632, purpose: .measure),
+        linear(2, 256, 2816, 1024, residual: true, purpose: .measure),
+        linear(2, 256, 4096, 1024, bias: true, residual: true, purpose: .measure),
+        // Muse-3B's.
+        linear(2, 256, 2048, 2048, purpose: .measure),
+        linear(2, 256, 2048, 2048, residual: true, purpose: .measure),
+        linear(2, 256, 2048, 6144, purpose: .measure),
+        linear(2, 256, 2048, 8192, .gelu, purpose: .measure),
+        linear(2, 256, 8192, 2048, residual: true, purpose: .measure),
+        linear(2, 256, 8192, 2048, bias: true, residual: true, purpose: .measure),
     ]
 
     static let embedCases: [OpCase] = [
