@@ -3,6 +3,9 @@
 static const char attention_cuh[] = {
 #embed "Kernels/attention.cuh"
     , 0};
+static const char attention_rows_cuh[] = {
+#embed "Kernels/attention_rows.cuh"
+    , 0};
 static const char decode_attention_cuh[] = {
 #embed "Kernels/decode_attention.cuh"
     , 0};
@@ -29,6 +32,9 @@ static const char parameters_h[] = {
     , 0};
 static const char attention_cu[] = {
 #embed "Kernels/attention.cu"
+    , 0};
+static const char attention_short_cu[] = {
+#embed "Kernels/attention_short.cu"
     , 0};
 static const char ceilings_cu[] = {
 #embed "Kernels/ceilings.cu"
@@ -80,6 +86,7 @@ static const char weights_cu[] = {
 
 const ctti_source ctti_kernel_headers[] = {
     SOURCE("attention.cuh", attention_cuh),
+    SOURCE("attention_rows.cuh", attention_rows_cuh),
     SOURCE("decode_attention.cuh", decode_attention_cuh),
     SOURCE("decode_linear.cuh", decode_linear_cuh),
     SOURCE("device.cuh", device_cuh),
@@ -93,6 +100,7 @@ const size_t ctti_kernel_header_count = sizeof ctti_kernel_headers / sizeof ctti
 
 const ctti_source ctti_kernel_sources[] = {
     SOURCE("attention.cu", attention_cu),
+    SOURCE("attention_short.cu", attention_short_cu),
     SOURCE("ceilings.cu", ceilings_cu),
     SOURCE("choice.cu", choice_cu),
     SOURCE("decode_attention.cu", decode_attention_cu),

@@ -16,7 +16,7 @@ extension CUDABackend {
         let isWindowed = mask.window != nil && call.queries > call.keys
         if call.queries < 16 && !isWindowed {
             attendOneByOne(call, into: result)
-        } else if let kernel = AttentionKernel(call, activationType) {
+        } else if let kernel = AttentionKernel(call, activationType, device) {
             attendInTiles(call, kernel, into: result)
         } else {
             attendEagerly(call, into: result)
@@ -40,6 +40,9 @@ extension CUDABackend {
         parameters.window_columns = Int32(call.mask.window?.columns ?? 0)
         parameters.window_reach = Int32((call.mask.window?.size ?? 0) / 2)
         parameters.aligned = call.isAligned(elementBytes: activationType.byteCount) ? 1 : 0
+        // Columns beside the queries were written with them.
+        let isOwn = k.tensor.address == q.tensor.address || v.tensor.address == q.tensor.address
+        parameters.is_settled = !isOwn && isSettled(k.tensor) && isSettled(v.tensor) ? 1 : 0
         parameters.scale = call.scale
         launch(
             kernel.name, grid: ((call.queries + kernel.queries - 1) / kernel.queries, call.heads, call.batch),
@@ -94,6 +97,12 @@ struct AttentionCall {
             "masks of attention over \(k.tensor.shape)")
     }
 
+    /// Whether every query sees every key.
+    var isUnmasked: Bool { !mask.causal && mask.keyBias == nil && mask.scoreBias == nil && mask.window == nil }
+
+    /// Whether there are so many queries that blocks of twice as many fill the device.
+    var isLong: Bool { queries >= 512 }
+
     /// Whether every row of every head can be read 16 bytes at a time.
     func isAligned(elementBytes: Int) -> Bool {
         let counts = headWidth | q.rowStride | k.rowStride | v.rowStride
@@ -101,7 +110,7 @@ struct AttentionCall {
     }
 }
 
-/// The kernel of attention.cu for a call, and how it is started.
+/// The kernel of attention.cu or attention_short.cu for a call, and how it is started.
 private struct AttentionKernel {
     let name: String
     /// Queries of a block.
@@ -110,13 +119,17 @@ private struct AttentionKernel {
     let sharedBytes: Int
 
     /// Nil for heads that are too wide.
-    init?(_ call: AttentionCall, _ activations: DType) {
+    init?(_ call: AttentionCall, _ activations: DType, _ device: CUDADevice) {
         if activations == .bfloat16 {
+            if let short = AttentionKernel(short: call, device) {
+                self = short
+                return
+            }
             guard let width = [16, 32, 48, 64, 80, 96, 128, 160].first(where: { call.headWidth <= $0 }) else {
                 return nil
             }
             // A row's sums do not depend on how many rows a block has.
-            let isLong = call.queries >= 512 && (32...64).contains(width)
+            let isLong = call.isLong && (32...64).contains(width)
             let keys = width == 160 ? 32 : 64
             name = "attention_\(width)\(isLong ? "_long" : "")"
             queries = isLong ? 128 : 64
@@ -130,5 +143,17 @@ private struct AttentionKernel {
             threads = 256
             sharedBytes = 4 * ((queries + keys) * (width + 1) + queries * keys)
         }
+    }
+
+    /// Where a block can hold all keys and values, and there are no masks.
+    private init?(short call: AttentionCall, _ device: CUDADevice) {
+        guard call.keys <= 256, !call.isLong, call.isUnmasked, call.isAligned(elementBytes: 2),
+            let width = [64, 128].first(where: { call.headWidth <= $0 }), call.headWidth > width - 32
+        else { return nil }
+        name = "attention_short_\(width)"
+        queries = 64
+        threads = 256
+        sharedBytes = 2 * (queries + 2 * call.keys.dividedUp(by: 128) * 128) * (width + 8)
+        if sharedBytes > device.sharedBytesOfBlock { return nil }
     }
 }

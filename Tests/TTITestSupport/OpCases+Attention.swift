@@ -94,6 +94,12 @@ extension OpCase {
         attention(1, 520, 70, heads: 1, 64),
         attention(1, 513, 67, heads: 2, 40, Masking(causal: true, padding: [9])),
         attention(1, 512, 33, heads: 1, 32, Masking(scoreHeads: 1)),
+        // So few keys that a block of a GPU holds them: two parts of them with two turns each, one of them short or missing.
+        attention(2, 65, 200, heads: 2, 64, isPacked: true),
+        attention(1, 40, 256, heads: 2, 56),
+        attention(2, 17, 135, heads: 1, 128, isPacked: true),
+        attention(1, 70, 256, heads: 1, 120),
+        attention(4, keyBatch: 2, 20, 77, heads: 2, 64, isPacked: true),
         // A window over fewer keys than queries.
         attention(1, 9, 7, heads: 1, 16, Masking(causal: true, window: AttentionWindow(columns: 3, size: 3))),
         // One head as wide as the channels: the attention of a VQGAN.

@@ -8,17 +8,12 @@
 // in shared memory is 16 bytes longer than it is wide, so that eight rows of a matrix lie in different banks. Widths are
 // filled up to a multiple of 16 that is known when the kernel is compiled.
 // float32: 16 threads have a query and share its keys and its columns.
-#include "attention.cuh"
+#include "attention_rows.cuh"
 
 INLINE masks masks_of(const tti_attention &p, int key_entry, int head) {
     return find_masks(
         p.key_bias, p.score_bias, key_entry, p.bias_heads == 1 ? 0 : head, p.queries, p.key_count, p.causal,
         p.window_columns, p.window_reach);
-}
-
-// The first element of a head in the rows of an entry.
-INLINE const element *head_of(device_address rows, int64_t stride, int64_t row, int head, int width) {
-    return pointer<const element>(rows) + row * stride + (int64_t)head * width;
 }
 
 #ifdef TTI_BF16
@@ -30,7 +25,7 @@ template <int width, int tiles, int keys> INLINE void attend(const tti_attention
     SHARED_MEMORY(shared);
     const int queries = THREADS / WARP * 16 * tiles, stride = width + 8;
     element *q_tile = (element *)shared, *k_tiles = q_tile + queries * stride, *v_tiles = k_tiles + 2 * keys * stride;
-    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    int warp = threadIdx.x / WARP;
     int first_query = blockIdx.x * queries, head = blockIdx.y, entry = blockIdx.z;
     int key_entry = (int64_t)entry * p.key_batch / p.batch;
     bool aligned = p.aligned;
@@ -47,19 +42,8 @@ template <int width, int tiles, int keys> INLINE void attend(const tti_attention
     stage<keys, width, THREADS>(v_tiles, v, p.value_stride, p.key_count, p.width, aligned);
     copy_commit();
 
-    uint32_t queries_of_warp[tiles][width / 16][4];
-    float mixed[tiles][width / 8][4], most[tiles][2], total[tiles][2];
-#pragma unroll
-    for (int t = 0; t < tiles; t++) {
-#pragma unroll
-        for (int i = 0; i < width / 8; i++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) mixed[t][i][e] = 0;
-        }
-        most[t][0] = most[t][1] = minus_infinity();
-        total[t][0] = total[t][1] = 0;
-    }
-
+    query_rows<width, tiles, keys> rows;
+    int first_row = warp * tiles * 16;
     for (int first = 0; first < end; first += keys) {
         int half = first / keys % 2;
         const element *k_tile = k_tiles + half * keys * stride, *v_tile = v_tiles + half * keys * stride;
@@ -76,144 +60,17 @@ template <int width, int tiles, int keys> INLINE void attend(const tti_attention
             copy_wait<0>();
         }
         __syncthreads();
-        if (first == 0) {
-#pragma unroll
-            for (int t = 0; t < tiles; t++) {
-                int row = (warp * tiles + t) * 16 + lane % 16;
-#pragma unroll
-                for (int i = 0; i < width / 16; i++) {
-                    load_matrices(queries_of_warp[t][i], q_tile + row * stride + i * 16 + lane / 16 * 8);
-                }
-            }
-        }
-
-        float scores[tiles][keys / 8][4];
-#pragma unroll
-        for (int t = 0; t < tiles; t++) {
-#pragma unroll
-            for (int i = 0; i < keys / 8; i++) {
-#pragma unroll
-                for (int e = 0; e < 4; e++) scores[t][i][e] = 0;
-            }
-        }
-#pragma unroll
-        for (int depth = 0; depth < width / 16; depth++) {
-#pragma unroll
-            for (int n = 0; n < keys / 16; n++) {
-                uint32_t b[4];
-                load_matrices(
-                    b, k_tile + (n * 16 + lane / 16 * 8 + lane % 8) * stride + depth * 16 + lane / 8 % 2 * 8);
-#pragma unroll
-                for (int t = 0; t < tiles; t++) {
-                    multiply_tile(scores[t][2 * n], queries_of_warp[t][depth], b);
-                    multiply_tile(scores[t][2 * n + 1], queries_of_warp[t][depth], b + 2);
-                }
-            }
-        }
-
-        float factor = p.scale * LOG2_E;
+        if (first == 0) rows.load(q_tile + first_row * stride);
+        rows.score(k_tile);
         bool needs_mask = is_masked || next > p.key_count || (p.causal && next > first_query + 1);
-#pragma unroll
-        for (int t = 0; t < tiles; t++) {
-            int query = first_query + (warp * tiles + t) * 16 + lane / 4;
-            float highest[2] = {most[t][0], most[t][1]};
-#pragma unroll
-            for (int i = 0; i < keys / 8; i++) {
-#pragma unroll
-                for (int e = 0; e < 4; e++) scores[t][i][e] *= factor;
-            }
-            if (needs_mask) {
-#pragma unroll
-                for (int i = 0; i < keys / 8; i++) {
-#pragma unroll
-                    for (int e = 0; e < 4; e++) {
-                        // Rows past the last query have no masks; what they give is not written.
-                        int row = min(query + e / 2 * 8, p.queries - 1), key = first + i * 8 + lane % 4 * 2 + e % 2;
-                        scores[t][i][e] = mask.masked(scores[t][i][e], row, key);
-                    }
-                }
-            }
-#pragma unroll
-            for (int i = 0; i < keys / 8; i++) {
-#pragma unroll
-                for (int e = 0; e < 4; e++) highest[e / 2] = fmaxf(highest[e / 2], scores[t][i][e]);
-            }
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                // Four lanes have a row.
-                highest[r] = fmaxf(highest[r], __shfl_xor_sync(ALL_LANES, highest[r], 1));
-                highest[r] = fmaxf(highest[r], __shfl_xor_sync(ALL_LANES, highest[r], 2));
-                float base = finite_base(highest[r]), shrink = exp2_fast(most[t][r] - base);
-                most[t][r] = highest[r];
-                total[t][r] *= shrink;
-#pragma unroll
-                for (int i = 0; i < keys / 8; i++) {
-#pragma unroll
-                    for (int e = 2 * r; e < 2 * r + 2; e++) {
-                        scores[t][i][e] = exp2_fast(scores[t][i][e] - base);
-                        total[t][r] += scores[t][i][e];
-                    }
-                }
-#pragma unroll
-                for (int i = 0; i < width / 8; i++) {
-                    mixed[t][i][2 * r] *= shrink;
-                    mixed[t][i][2 * r + 1] *= shrink;
-                }
-            }
-        }
-
-        // Scores lie in registers as the product's left operand wants them.
-#pragma unroll
-        for (int depth = 0; depth < keys / 16; depth++) {
-            uint32_t a[tiles][4];
-#pragma unroll
-            for (int t = 0; t < tiles; t++) {
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    const float *pair = scores[t][2 * depth + i / 2] + i % 2 * 2;
-                    a[t][i] = pack_bfloat16(pair[0], pair[1]);
-                }
-            }
-#pragma unroll
-            for (int n = 0; n < width / 16; n++) {
-                uint32_t b[4];
-                load_matrices_transposed(b, v_tile + (depth * 16 + lane % 16) * stride + n * 16 + lane / 16 * 8);
-#pragma unroll
-                for (int t = 0; t < tiles; t++) {
-                    multiply_tile(mixed[t][2 * n], a[t], b);
-                    multiply_tile(mixed[t][2 * n + 1], a[t], b + 2);
-                }
-            }
-        }
+        rows.soften(p.scale * LOG2_E, needs_mask, false, [&](float score, int row, int key) {
+            // Rows past the last query have no masks; what they give is not written.
+            return mask.masked(score, min(first_query + first_row + row, p.queries - 1), first + key);
+        });
+        rows.mix(v_tile);
         __syncthreads();
     }
-
-    int64_t columns = (int64_t)p.heads * p.width;
-    bool in_pairs = p.y % 4 == 0 && p.width % 2 == 0;
-#pragma unroll
-    for (int t = 0; t < tiles; t++) {
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-            float sum = total[t][r];
-            sum += __shfl_xor_sync(ALL_LANES, sum, 1);
-            sum += __shfl_xor_sync(ALL_LANES, sum, 2);
-            float part = sum > 0 ? 1 / sum : 0.0f;
-            int query = first_query + (warp * tiles + t) * 16 + lane / 4 + 8 * r;
-            if (query >= p.queries) continue;
-            element *y = pointer<element>(p.y) + ((int64_t)entry * p.queries + query) * columns + head * p.width;
-#pragma unroll
-            for (int i = 0; i < width / 8; i++) {
-                int column = i * 8 + lane % 4 * 2;
-                uint32_t pair = pack_bfloat16(mixed[t][i][2 * r] * part, mixed[t][i][2 * r + 1] * part);
-                if (in_pairs) {
-                    if (column < p.width) *(uint32_t *)(y + column) = pair;
-                } else {
-                    if (column < p.width) y[column] = element{(uint16_t)pair};
-                    if (column + 1 < p.width) y[column + 1] = element{(uint16_t)(pair >> 16)};
-                }
-            }
-        }
-    }
+    rows.template write<0, width / 8>(p, entry, head, first_query + first_row);
 }
 
 // The shared memory of each is in CUDABackend+Attention.swift, which knows these numbers too.

@@ -48,11 +48,35 @@ template <int rows, int width, int threads> INLINE void stage(
     element *target, const element *source, int64_t stride, int count, int columns, bool aligned) {
     if (aligned) {
         const int pieces = width / 8;
-        for (int i = threadIdx.x; i < rows * pieces; i += threads) {
-            int row = i / pieces, column = i % pieces * 8;
-            bool is_inside = row < count && column < columns;
-            copy_async(
-                target + row * (width + 8) + column, is_inside ? source + row * stride + column : source, is_inside);
+        if constexpr (threads % pieces == 0 && rows % (threads / pieces) == 0) {
+            // A thread has a column, and rows at the same distance.
+            const int step = threads / pieces;
+            int row = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
+            target += row * (width + 8) + column;
+            const element *address = source + row * stride + column;
+            if (count >= rows && columns == width) {
+#pragma unroll
+                for (int i = 0; i < rows; i += step) {
+                    copy_async(target + i * (width + 8), address);
+                    address += step * stride;
+                }
+                return;
+            }
+            if (column >= columns) count = 0;
+#pragma unroll
+            for (int i = 0; i < rows; i += step) {
+                bool is_inside = row + i < count;
+                copy_async(target + i * (width + 8), is_inside ? address : source, is_inside);
+                address += step * stride;
+            }
+        } else {
+            for (int i = threadIdx.x; i < rows * pieces; i += threads) {
+                int row = i / pieces, column = i % pieces * 8;
+                bool is_inside = row < count && column < columns;
+                copy_async(
+                    target + row * (width + 8) + column, is_inside ? source + row * stride + column : source,
+                    is_inside);
+            }
         }
     } else {
         for (int i = threadIdx.x; i < rows * width; i += threads) {

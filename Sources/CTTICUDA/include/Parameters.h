@@ -113,7 +113,7 @@ typedef struct tti_pack_kernel {
     int32_t from, to;
 } tti_pack_kernel;
 
-// MARK: attention.cu
+// MARK: attention.cu, attention_short.cu
 
 // y [batch, queries, heads · width] = softmax(q · kᵀ · scale + masks) · v for whole sequences. Strides from one row to the
 // next are in elements. `aligned`: rows of q, k, v begin at multiples of 16 bytes and are such multiples.
@@ -124,6 +124,8 @@ typedef struct tti_attention {
     int64_t q_stride, key_stride, value_stride;
     int32_t batch, key_batch, queries, key_count, heads, width, bias_heads, causal, window_columns, window_reach;
     int32_t aligned;
+    // Whether keys and values are older than the kernel before.
+    int32_t is_settled;
     float scale;
 } tti_attention;
 
