@@ -152,7 +152,7 @@ TTI_CPU_INLINE void signal(int32_t *counter, TTI_CPU_PLACE) {
 }
 
 // Waits until the number at an address is at least `count`, then sees what was written before it was counted. Only one thread
-// of a block, the others wait at a barrier.
+// of a block, the others wait at a barrier. All blocks that it waits for must fit the device at once with this one.
 TTI_CPU_INLINE void wait_for_signal(const int32_t *counter, int32_t count, TTI_CPU_PLACE) {
     tti_cpu_place place = {"wait_for_signal", file, line};
     tti_cpu_check_counter(counter, place);
