@@ -101,8 +101,9 @@ extension CUDABackend {
         if y.elementCount == 0 { return y }
         if isDecoding(x) {
             decode(x, matrix, norm: norm, bias: bias, activation, adding: residual, into: y)
-        } else if !multiplyByLibrary(x, matrix, bias: bias, activation, adding: residual, into: y) {
-            multiplyTiles(x, matrix, bias: bias, activation, adding: residual, into: y)
+        } else {
+            multiply(
+                RowsProduct(x: x, matrix: matrix, bias: bias, activation: activation, residual: residual, y: y))
         }
         return y
     }
@@ -163,40 +164,5 @@ extension CUDABackend {
         issue(parameters, matrix) { backend in
             backend.launch(kernel, grid: grid, threads: 256, shared: shared, parameters)
         }
-    }
-
-    /// Many rows by cuBLASLt. It can add; where there is a bias or an activation, it leaves float32 sums and a kernel of ours
-    /// ends the product, which pays for large ones only.
-    /// - Returns: false when it is not there or cannot do this.
-    private func multiplyByLibrary(
-        _ x: Tensor, _ matrix: DeviceMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
-        into y: Tensor
-    ) -> Bool {
-        guard let matrixLibrary, matrix.inputs % 8 == 0, matrix.outputs % 8 == 0,
-            (x.address | y.address | (residual?.address ?? 0)) % 16 == 0
-        else { return false }
-        let entries = x.shape[0]
-        let rows = x.rowCount / entries
-        let isEnded = bias != nil || activation != .identity
-        if isEnded && (rows < 128 || matrix.inputs * matrix.outputs < 4 << 20) { return false }
-        let shape = MatrixLibrary.Shape(
-            rows: rows, inputs: matrix.inputs, stride: matrix.stride, outputs: matrix.outputs,
-            adds: residual != nil && !isEnded, isFloatResult: isEnded)
-        let sums = isEnded ? scratch("sums of products", 4 * y.elementCount) : 0
-        let workspace = scratch("matrix library", MatrixLibrary.workspaceBytes)
-        let isDone = matrixLibrary.multiply(
-            shape, batch: entries,
-            at: ctti_product_addresses(
-                y: isEnded ? sums.device : y.device, x: x.device, weight: matrix.elements.device,
-                residual: residual.device, workspace: workspace.device))
-        if isDone && isEnded {
-            launch(
-                "finish", elements: y.elementCount, each: 8,
-                tti_finish(
-                    y: y.device, x: sums.device, bias: floatBias(bias), residual: residual.device,
-                    count: Int64(y.elementCount), width: Int32(matrix.outputs),
-                    activation: Int32(activation.rawValue)))
-        }
-        return isDone
     }
 }

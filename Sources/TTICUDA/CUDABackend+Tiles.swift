@@ -16,14 +16,10 @@ extension CUDABackend {
         return (copy.device, stride)
     }
 
-    /// activation(x · weightᵀ + bias) + residual, for matrices that are no images.
-    /// - Parameters:
-    ///   - x: `[entries, tokens, inputs]`
-    ///   - y: `[entries, tokens, outputs]`
-    func multiplyTiles(
-        _ x: Tensor, _ matrix: DeviceMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
-        into y: Tensor
-    ) {
+    /// A product of matrices that are no images.
+    /// - Parameter splits: parts of the depth; nil for as many as the plan has.
+    func multiplyTiles(_ product: RowsProduct, splits: Int? = nil) {
+        let (x, matrix) = (product.x, product.matrix)
         let rows = x.rowCount
         var (address, scales, bytes) = (UInt64(0), UInt64(0), matrix.stride)
         if matrix.elements.dtype == .int8 {
@@ -39,25 +35,29 @@ extension CUDABackend {
             address = whole.address
             bytes = whole.stride * activationType.byteCount
         }
-        let product = tti_tiles(
-            y: y.device, x: address, weight: matrix.elements.device, bias: floatBias(bias), residual: residual.device,
+        let parameters = tti_tiles(
+            y: product.y.device, x: address, weight: matrix.elements.device, bias: floatBias(product.bias),
+            residual: product.residual.device,
             partial: 0, x_scales: scales, weight_scales: matrix.scales.device,
             weight_stride: Int64(matrix.stride * matrix.elements.dtype.byteCount), rows: Int32(rows),
             outputs: Int32(matrix.outputs), height: 1, width: 1, output_height: 1, output_width: 1, shift: 0,
             kernel_width: 1, stride: 1, top: 0, left: 0, channel_pieces: Int32(bytes / 16), pieces: Int32(bytes / 16),
-            splits: 1, activation: Int32(activation.rawValue))
+            splits: 1, activation: Int32(product.activation.rawValue))
         multiplyTiles(
-            product, rowsOfEntry: rows / x.shape[0], kernels: matrix.elements.dtype == .int8 ? "tiles_int8_" : "tiles_")
+            parameters, rowsOfEntry: product.rowsOfEntry, splits: splits,
+            kernels: matrix.elements.dtype == .int8 ? "tiles_int8_" : "tiles_")
     }
 
     /// Starts the kernel for a product; what `product` says of splits is filled in.
-    /// - Parameter kernels: what the kernels' names begin with.
-    func multiplyTiles(_ product: tti_tiles, rowsOfEntry: Int, kernels: String = "tiles_") {
+    /// - Parameters:
+    ///   - splits: parts of the depth; nil for as many as the plan has.
+    ///   - kernels: what the kernels' names begin with.
+    func multiplyTiles(_ product: tti_tiles, rowsOfEntry: Int, splits: Int? = nil, kernels: String = "tiles_") {
         let (rows, outputs) = (Int(product.rows), Int(product.outputs))
         let size = TileProduct(
             rows: rows, outputs: outputs, depth: Int(product.pieces).dividedUp(by: 8),
             isFloat: activationType == .float32)
-        let plan = tilePlan(size, rowsOfEntry: rowsOfEntry)
+        let plan = splits.map { TilePlan(size, splits: $0) } ?? tilePlan(size, rowsOfEntry: rowsOfEntry)
         var product = product
         product.splits = Int32(plan.splits)
         if plan.splits > 1 {
@@ -71,6 +71,15 @@ extension CUDABackend {
             let vectors = rows * (outputs.dividedUp(by: 8) * 8 / lanes)
             launch(kernels + "add_parts", grid: (vectors.dividedUp(by: 128), 1, 1), threads: 128, product)
         }
+    }
+
+    /// The parts of the depth that are planned for a product of the library's type, and the most there can be.
+    func tilePlan(_ product: RowsProduct) -> (splits: Int, most: Int) {
+        let size = TileProduct(
+            rows: product.x.rowCount, outputs: product.matrix.outputs,
+            depth: (product.matrix.inputs * activationType.byteCount).dividedUp(by: 128),
+            isFloat: activationType == .float32)
+        return (tilePlan(size, rowsOfEntry: product.rowsOfEntry).splits, size.mostSplits)
     }
 
     private func tilePlan(_ product: TileProduct, rowsOfEntry: Int) -> TilePlan {

@@ -1,17 +1,17 @@
 internal import CTTICUDA
 internal import TTICore
 
-/// cuBLASLt for products of many rows: the library's ways are timed for each shape when it is first met, and the fastest is
-/// kept, on the disk too.
+/// cuBLASLt for products of many rows.
 ///
-/// The choice depends on the shape of one entry of the batch, and every entry is a product of its own: batch n equals n
+/// What is done depends on the shape of one entry of the batch, and every entry is a product of its own: batch n equals n
 /// singles.
 @safe
 final class MatrixLibrary {
     private let device: CUDADevice
     private let memory: DeviceMemory
     private let handle: ctti_handle
-    private var ways: [Shape: ctti_product_way?] = [:]
+    /// How products are made, by what they are; also on the disk.
+    private var choices: [Shape: ProductWay] = [:]
     private let cache = KernelCache.standard
     static let workspaceBytes = 32 << 20
 
@@ -37,13 +37,8 @@ final class MatrixLibrary {
     }
 
     /// Issues a product.
-    /// - Returns: false when the library cannot do it.
-    func multiply(_ shape: Shape, batch: Int, at addresses: ctti_product_addresses) -> Bool {
-        guard let way = way(for: shape, batch: batch, at: addresses) else { return false }
-        return issue(shape, batch, way, addresses) == 0
-    }
-
-    private func issue(
+    /// - Returns: 0 when the library could do it.
+    func issue(
         _ shape: Shape, _ batch: Int, _ way: ctti_product_way, _ addresses: ctti_product_addresses
     ) -> ctti_status {
         device.issuePutOff()
@@ -62,37 +57,47 @@ final class MatrixLibrary {
 
     // MARK: Choice
 
-    private func way(for shape: Shape, batch: Int, at addresses: ctti_product_addresses) -> ctti_product_way? {
-        if let known = ways[shape] { return known }
-        let key =
-            "cublasLt 2 \(ctti_matrix_library_version()) on \(device.name): \(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(shape.adds ? " adding" : "")\(shape.isFloatResult ? " in float" : "")"
-        if let bytes = cache.image(for: key), bytes.count == MemoryLayout<ctti_product_way>.size {
-            let way = unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(as: ctti_product_way.self) }
-            ways[shape] = .some(way)
-            return way
-        }
-        let best = fastest(shape, batch, addresses)
-        ways[shape] = .some(best)
-        if var best { cache.keep(unsafe withUnsafeBytes(of: &best) { unsafe Array($0) }, for: key) }
-        return best
+    /// The way that was chosen for a product, in this process or an earlier one.
+    func choice(for shape: Shape) -> ProductWay? {
+        if let known = choices[shape] { return known }
+        guard let bytes = cache.image(for: key(shape)), let way = ProductWay(bytes: bytes) else { return nil }
+        choices[shape] = way
+        return way
     }
 
-    /// Times what the library recommends, on the operands at hand.
-    private func fastest(_ shape: Shape, _ batch: Int, _ addresses: ctti_product_addresses) -> ctti_product_way? {
+    func keep(_ way: ProductWay, for shape: Shape) {
+        choices[shape] = way
+        cache.keep(way.bytes, for: key(shape))
+    }
+
+    private func key(_ shape: Shape) -> String {
+        let end = "\(shape.adds ? " adding" : "")\(shape.isFloatResult ? " ended" : "")"
+        return "product 3 \(ctti_matrix_library_version()) on \(device.name): "
+            + "\(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(end)"
+    }
+
+    /// What the library recommends, the fastest first: timed on the operands at hand, one after the other.
+    func fastest(
+        _ count: Int, _ shape: Shape, _ batch: Int, _ addresses: ctti_product_addresses
+    ) -> [ctti_product_way] {
         precondition(!device.isRecording, "choosing in a recording")
         let none = ctti_product_way()
         var candidates = [ctti_product_way](repeating: none, count: 12)
         device.makeCurrent()
-        let count = unsafe ctti_product_ways(
+        let found = unsafe ctti_product_ways(
             handle, description(shape, batch), MatrixLibrary.workspaceBytes, &candidates, 12)
         var timed: [(way: ctti_product_way, time: Float)] = []
-        for way in candidates.prefix(Int(count)) {
+        for way in candidates.prefix(Int(found)) {
             // The first time loads the kernel.
             guard issue(shape, batch, way, addresses) == 0 else { continue }
             let time = device.milliseconds { for _ in 0..<8 { _ = issue(shape, batch, way, addresses) } }
             if let time { timed.append((way, time)) }
         }
-        return timed.sorted { $0.time < $1.time }.first { isSteady(shape, $0.way, addresses) }?.way
+        var ways: [ctti_product_way] = []
+        for (way, _) in timed.sorted(by: { $0.time < $1.time }) where ways.count < count {
+            if isSteady(shape, way, addresses) { ways.append(way) }
+        }
+        return ways
     }
 
     /// Whether an entry's bits are the same alone and among others: some ways share the work of all entries out among the
@@ -122,5 +127,36 @@ final class MatrixLibrary {
             }
         }
         return true
+    }
+}
+
+/// How a product of many rows is made.
+enum ProductWay {
+    case library(ctti_product_way)
+    /// By our own kernels, the depth in so many parts.
+    case tiles(splits: Int)
+
+    /// For the disk: the parts of the depth, 0 for the library's; then its way.
+    var bytes: [UInt8] {
+        var splits = 0
+        var way = ctti_product_way()
+        switch self {
+        case .library(let own): way = own
+        case .tiles(let own): splits = own
+        }
+        let first = unsafe withUnsafeBytes(of: &splits) { unsafe Array($0) }
+        return unsafe first + withUnsafeBytes(of: &way) { unsafe Array($0) }
+    }
+
+    /// nil when these are not such bytes.
+    init?(bytes: [UInt8]) {
+        guard bytes.count == MemoryLayout<Int>.size + MemoryLayout<ctti_product_way>.size else { return nil }
+        let (splits, way) = unsafe bytes.withUnsafeBytes {
+            unsafe (
+                $0.loadUnaligned(as: Int.self),
+                $0.loadUnaligned(fromByteOffset: MemoryLayout<Int>.size, as: ctti_product_way.self)
+            )
+        }
+        self = splits == 0 ? .library(way) : .tiles(splits: splits)
     }
 }

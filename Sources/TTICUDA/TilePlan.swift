@@ -53,6 +53,9 @@ struct TileProduct: Hashable {
         return blocks * depth * max(blockBytes / rate, multiplying) / 1000 + ending + parts
     }
 
+    /// A part is at least as long as the stages that its beginning waits for.
+    var mostSplits: Int { max(1, min(16, depth / 4)) }
+
     fileprivate func best(splits: Int) -> (shape: TileShape, microseconds: Double) {
         let times = shapes.map { ($0, microseconds($0, splits: splits)) }
         return times.dropFirst().reduce(times[0]) { $1.1 < $0.1 ? $1 : $0 }
@@ -73,11 +76,15 @@ struct TilePlan {
         one.rows = rowsOfEntry
         two.rows = 2 * rowsOfEntry
         var (least, splits) = (Double.infinity, 1)
-        // A part is at least as long as the stages that its beginning waits for.
-        for candidate in 1...max(1, min(16, product.depth / 4)) {
+        for candidate in 1...product.mostSplits {
             let time = 2 * one.best(splits: candidate).microseconds + two.best(splits: candidate).microseconds
             if time < least { (least, splits) = (time, candidate) }
         }
+        self.splits = splits
+        shape = product.best(splits: splits).shape
+    }
+    /// With so many parts of the depth.
+    init(_ product: TileProduct, splits: Int) {
         self.splits = splits
         shape = product.best(splits: splits).shape
     }

@@ -102,7 +102,7 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {
         {1, 1024}, {2, 1024}, {3, 1024}, {4, 64}, {5, 0x7fffffff}, {6, 65535}, {7, 65535},  // threads, grids
         {8, 48 << 10}, {10, 32}, {12, 65536},             // shared memory of a block, lanes, registers
         {13, 1980000}, {36, 2619000}, {37, 5120},  // clock, memory clock and width
-        {38, 60 << 20}, {39, 2048}, {41, 1},              // L2 cache, threads of a multiprocessor, unified addresses
+        {38, 1 << 20}, {39, 2048}, {41, 1},              // L2 cache, threads of a multiprocessor, unified addresses
         {81, 228 << 10}, {82, 65536},                      // shared memory, registers of a multiprocessor
     };
     if (attribute == 16) return *value = multiprocessor_count(), success;

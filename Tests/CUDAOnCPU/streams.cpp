@@ -20,7 +20,7 @@ struct Event;
 
 namespace {
 
-enum Kind { do_launch, copy_in, copy_out, copy_inside, do_fill, do_record };
+enum Kind { do_launch, copy_in, copy_out, copy_inside, do_fill, do_record, do_call };
 
 struct Operation {
     Kind kind;
@@ -31,6 +31,7 @@ struct Operation {
     std::string staged;  // what was at pageable host memory when the call was made
     bool is_staged;
     Event *event;
+    int (*call)(const void *);  // of `staged`
 };
 
 struct Stream {
@@ -125,6 +126,7 @@ int perform(const Operation &o) {
     case do_record:
         if (events.count(o.event)) o.event->recorded = true, o.event->time = now();
         return success;
+    case do_call: return sticky = o.call(o.staged.data());
     default: break;
     }
     if (int status = check(o)) return status;
@@ -175,7 +177,7 @@ int submit(const char *call, Stream *stream, Operation &&operation) {
 }
 
 Operation copy_of(Kind kind, uint64_t target, uint64_t source, size_t bytes) {
-    return {kind, {}, target, source, bytes, 0, {}, false, nullptr};
+    return {kind, {}, target, source, bytes, 0, {}, false, nullptr, nullptr};
 }
 
 int check_launch(const ctti_launch_configuration &c, const Function &function, Launch &launch) {
@@ -262,6 +264,16 @@ EXPORT int cuLaunchKernelEx(const ctti_launch_configuration *c, Function *functi
     launch.shared_bytes = c->shared_bytes;
     return submit(__func__, (Stream *)c->stream, std::move(operation));
 }
+
+// For libraries of this folder: a call with a copy of `data`, in the stream's order. It gives 0 or a status.
+EXPORT int tti_cpu_call(Stream *stream, int (*call)(const void *), const void *data, size_t bytes) {
+    ENTER_CONTEXT
+    Operation operation = copy_of(do_call, 0, 0, 0);
+    operation.call = call;
+    operation.staged.assign((const char *)data, bytes);
+    return submit(__func__, stream, std::move(operation));
+}
+EXPORT bool tti_cpu_is_device_memory(uint64_t address, size_t bytes) { return is_device_memory(address, bytes); }
 
 // MARK: Streams
 

@@ -41,8 +41,10 @@ extension OpCase {
         linear(1, 33, 100, 70, residual: true),
         linear(3, 64, 64, 72, bias: true, .gelu, residual: true),
         linear(1, 257, 48, 130, .quickGelu),
-        // Large enough for a library's product, which a kernel of ours ends.
-        linear(1, 128, 2048, 2048, bias: true, .gelu, residual: true),
+        // What a library can do too: alone, adding, and ended by a kernel of ours.
+        linear(3, 40, 64, 72),
+        linear(2, 24, 264, 40, residual: true),
+        linear(2, 128, 64, 40, bias: true, .silu, residual: true),
         linear(1, 1, 1000, 1),
         linear(1, 1, 4096, 24),
         linear(1, 12, 4096, 24),
