@@ -92,8 +92,10 @@ extension CUDABackend {
         checkActivations(x)
         let y = allocate(x.shape, activationType)
         let isWhole = x.shape.last % lanes == 0 && (x.address | y.address | weight.address) % 16 == 0
+        let is3x3 = weight.shape[0] == 3 && weight.shape[1] == 3
         launch(
-            isWhole ? "depthwise" : "depthwise_any", elements: y.elementCount, each: isWhole ? lanes : 1,
+            isWhole ? is3x3 ? "depthwise_3x3" : "depthwise" : "depthwise_any", elements: y.elementCount,
+            each: isWhole ? lanes : 1,
             tti_depthwise(
                 y: y.device, x: x.device, weight: weight.device, count: Int64(y.elementCount),
                 height: Int32(x.shape[1]), width: Int32(x.shape[2]), channels: Int32(x.shape[3]),

@@ -65,12 +65,13 @@ extension CUDABackend {
             lengths: scratch("channel lengths", images * channels * 4).device, pixels: Int64(pixels),
             channels: Int32(channels))
         let ending = isWhole ? "" : "_any"
-        let perBlock = 16 * (isWhole ? lanes : 1)
+        let each = isWhole ? lanes : 1
         launch(
-            "response_lengths" + ending, grid: ((channels + perBlock - 1) / perBlock, images, 1), threads: 256, call)
-        // Four vectors a thread or more: every block adds up the lengths first.
-        let blocks = max(1, min(pixels, pixels * channels / perBlock * 16 / 4096))
-        launch("response_apply" + ending, grid: (blocks, images, 1), threads: 256, call)
+            "response_lengths" + ending, grid: (channels.dividedUp(by: 8 * each), images, 1), threads: 256, call)
+        // Every block adds up the lengths first.
+        let turns = min(4096, pixels.dividedUp(by: CUDABackend.ahead))
+        launch(
+            "response_apply" + ending, grid: (channels.dividedUp(by: 128 * each), turns, images), threads: 128, call)
         return y
     }
 }

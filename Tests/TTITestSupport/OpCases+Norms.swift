@@ -82,6 +82,7 @@ extension OpCase {
         responseNorm(1, 1, 1, 3),
         responseNorm(3, 5, 3, 17),
         responseNorm(2, 4, 4, 64),
+        responseNorm(1, 5, 3, 1200),
         responseNorm(2, 16, 16, 3072, purpose: .measure),
     ]
 }

@@ -23,6 +23,37 @@ template <int count> INLINE void convolve_at(const tti_depthwise &p, uint32_t i)
     store(pointer<element>(p.y) + (int64_t)i * count, sums);
 }
 
+// A kernel of 3×3: weights are asked for before the inputs are there, and all taps at once.
+KERNEL(depthwise_3x3, tti_depthwise, THREADS) {
+    uint32_t i = blockIdx.x * THREADS + threadIdx.x, vectors = p.channels / LANES, pixel = i / vectors;
+    bool is_there = (int64_t)i * LANES < p.count;
+    int channel = i % vectors * LANES, column = pixel % p.width, row = pixel / p.width % p.height;
+    floats<LANES> weight[9];
+#pragma unroll
+    for (int tap = 0; tap < 9; tap++) {
+        if (is_there) weight[tap] = load_floats<LANES>(pointer<const float>(p.weight) + tap * p.channels + channel);
+    }
+    wait_for_inputs();
+    if (!is_there) return;
+    const element *x = pointer<const element>(p.x) + (int64_t)pixel * p.channels + channel;
+    bytes16 packed[9];
+#pragma unroll
+    for (int tap = 0; tap < 9; tap++) {
+        int down = tap / 3 - 1, across = tap % 3 - 1;
+        bool is_inside = (unsigned)(row + down) < (unsigned)p.height && (unsigned)(column + across) < (unsigned)p.width;
+        packed[tap] = {0, 0, 0, 0};
+        if (is_inside) packed[tap] = *(const bytes16 *)(x + ((int64_t)down * p.width + across) * p.channels);
+    }
+    floats<LANES> sums;
+    for (int j = 0; j < LANES; j++) sums[j] = 0;
+#pragma unroll
+    for (int tap = 0; tap < 9; tap++) {
+        floats<LANES> v = unpack(packed[tap]);
+        for (int j = 0; j < LANES; j++) sums[j] += v[j] * weight[tap][j];
+    }
+    store(pointer<element>(p.y) + (int64_t)i * LANES, sums);
+}
+
 KERNEL(depthwise, tti_depthwise, THREADS) {
     wait_for_inputs();
     uint32_t i = blockIdx.x * THREADS + threadIdx.x;

@@ -9,8 +9,8 @@
 // A block's sums are of differences from one of its numbers, so that their squares are of the size of the spread; blocks are
 // joined by their means and what is about them. The order is that of pixels and channels, whatever the batch.
 //
-// Global response norm, two kernels: `response_lengths` has a block for each 16 vectors of channels of an image,
-// `response_apply` for some pixels.
+// Global response norm, two kernels: `response_lengths` has a block for each 8 vectors of channels of an image,
+// `response_apply` for 128 vectors of 8 pixels.
 #include "device.cuh"
 
 #define THREADS 256
@@ -322,22 +322,31 @@ KERNEL(group_norm_any, tti_group_norm, GROUP_THREADS) {
 
 // MARK: Global response norm
 
-// Vectors of channels of a block.
-#define RESPONSE_VECTORS 16
+// Vectors of channels of a block that measures; threads of one that applies.
+#define RESPONSE_VECTORS 8
+#define RESPONSE_THREADS 128
 
-// The length of each channel over the pixels; 16 threads side by side, 16 pixels at a time.
+// The length of each channel over the pixels; RESPONSE_VECTORS threads side by side, AHEAD pixels of each under way.
 template <int count> INLINE void measure_responses(const tti_response_norm &p) {
-    __shared__ float parts[THREADS / RESPONSE_VECTORS][RESPONSE_VECTORS * count];
+    const int rows = THREADS / RESPONSE_VECTORS;
+    __shared__ float parts[rows][RESPONSE_VECTORS * count];
     int column = threadIdx.x % RESPONSE_VECTORS * count, row = threadIdx.x / RESPONSE_VECTORS;
     int channel = blockIdx.x * RESPONSE_VECTORS * count + column;
     const element *x = pointer<const element>(p.x) + (int64_t)blockIdx.y * p.pixels * p.channels + channel;
     floats<count> squares;
     for (int j = 0; j < count; j++) squares[j] = 0;
     if (channel < p.channels) {
-#pragma unroll 4
-        for (int64_t pixel = row; pixel < p.pixels; pixel += THREADS / RESPONSE_VECTORS) {
-            floats<count> v = load<count>(x + pixel * p.channels);
-            for (int j = 0; j < count; j++) squares[j] += v[j] * v[j];
+        for (int64_t pixel = row; pixel < p.pixels; pixel += rows * AHEAD) {
+            floats<count> v[AHEAD];
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++) {
+                for (int j = 0; j < count; j++) v[i][j] = 0;
+                if (pixel + i * rows < p.pixels) v[i] = load<count>(x + (pixel + i * rows) * p.channels);
+            }
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++) {
+                for (int j = 0; j < count; j++) squares[j] += v[i][j] * v[i][j];
+            }
         }
     }
     for (int j = 0; j < count; j++) parts[row][column + j] = squares[j];
@@ -345,7 +354,8 @@ template <int count> INLINE void measure_responses(const tti_response_norm &p) {
     int first = blockIdx.x * RESPONSE_VECTORS * count;
     for (int i = threadIdx.x; i < RESPONSE_VECTORS * count && first + i < p.channels; i += THREADS) {
         float sum = 0;
-        for (int r = 0; r < THREADS / RESPONSE_VECTORS; r++) sum += parts[r][i];
+#pragma unroll
+        for (int r = 0; r < rows; r++) sum += parts[r][i];
         pointer<float>(p.lengths)[(int64_t)blockIdx.y * p.channels + first + i] = sqrtf(sum);
     }
 }
@@ -360,30 +370,50 @@ KERNEL(response_lengths_any, tti_response_norm, THREADS) {
     measure_responses<1>(p);
 }
 
+// A thread has a vector of channels, of AHEAD pixels at a time.
 template <int count> INLINE void apply_responses(const tti_response_norm &p) {
-    const float *lengths = pointer<const float>(p.lengths) + (int64_t)blockIdx.y * p.channels;
-    float sum = 0;
-    for (int i = threadIdx.x; i < p.channels; i += THREADS) sum += lengths[i];
-    float mean = block_sum(sum) / p.channels + 1e-6f;
-    int64_t image = (int64_t)blockIdx.y * p.pixels * p.channels, vectors = p.channels / count;
-    int64_t first = p.pixels * blockIdx.x / gridDim.x * vectors, end = p.pixels * (blockIdx.x + 1) / gridDim.x * vectors;
-    for (int64_t i = first + threadIdx.x; i < end; i += THREADS) {
-        int channel = i % vectors * count;
-        floats<count> v = load<count>(pointer<const element>(p.x) + image + i * count);
-        floats<count> length = load_floats<count>(lengths + channel);
-        floats<count> gamma = load_floats<count>(pointer<const float>(p.gamma) + channel);
-        floats<count> beta = load_floats<count>(pointer<const float>(p.beta) + channel);
-        for (int j = 0; j < count; j++) v[j] = gamma[j] * (v[j] * (length[j] / mean)) + beta[j] + v[j];
-        store(pointer<element>(p.y) + image + i * count, v);
+    int channel = (blockIdx.x * RESPONSE_THREADS + threadIdx.x) * count;
+    bool is_there = channel < p.channels;
+    floats<count> factor, beta;
+    if (is_there) {
+        factor = load_floats<count>(pointer<const float>(p.gamma) + channel);
+        beta = load_floats<count>(pointer<const float>(p.beta) + channel);
+    }
+    wait_for_inputs();
+    const float *lengths = pointer<const float>(p.lengths) + (int64_t)blockIdx.z * p.channels;
+    const element *x = pointer<const element>(p.x) + (int64_t)blockIdx.z * p.pixels * p.channels + channel;
+    element *y = pointer<element>(p.y) + (int64_t)blockIdx.z * p.pixels * p.channels + channel;
+    int64_t first = (int64_t)blockIdx.y * AHEAD, step = (int64_t)gridDim.y * AHEAD;
+    floats<count> v[AHEAD];
+    auto ask = [&](int64_t pixel) {
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            if (is_there && pixel + i < p.pixels) v[i] = load<count>(x + (pixel + i) * p.channels);
+        }
+    };
+    ask(first);
+    // Four sums of their own, so that their loads are under way together.
+    float sums[4] = {0, 0, 0, 0};
+    for (int i = threadIdx.x; i < p.channels; i += 4 * RESPONSE_THREADS) {
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            if (i + j * RESPONSE_THREADS < p.channels) sums[j] += lengths[i + j * RESPONSE_THREADS];
+        }
+    }
+    float mean = block_sum((sums[0] + sums[1]) + (sums[2] + sums[3])) / p.channels + 1e-6f;
+    if (!is_there) return;
+    floats<count> length = load_floats<count>(lengths + channel);
+    for (int j = 0; j < count; j++) factor[j] = factor[j] * (length[j] / mean) + 1;
+    for (int64_t pixel = first; pixel < p.pixels; pixel += step) {
+        if (pixel != first) ask(pixel);
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            if (pixel + i >= p.pixels) continue;
+            for (int j = 0; j < count; j++) v[i][j] = v[i][j] * factor[j] + beta[j];
+            store(y + (pixel + i) * p.channels, v[i]);
+        }
     }
 }
 
-KERNEL(response_apply, tti_response_norm, THREADS) {
-    wait_for_inputs();
-    apply_responses<LANES>(p);
-}
-
-KERNEL(response_apply_any, tti_response_norm, THREADS) {
-    wait_for_inputs();
-    apply_responses<1>(p);
-}
+KERNEL(response_apply, tti_response_norm, RESPONSE_THREADS) { apply_responses<LANES>(p); }
+KERNEL(response_apply_any, tti_response_norm, RESPONSE_THREADS) { apply_responses<1>(p); }
