@@ -6,12 +6,6 @@ static const char attention_cuh[] = {
 static const char attention_rows_cuh[] = {
 #embed "Kernels/attention_rows.cuh"
     , 0};
-static const char decode_attention_cuh[] = {
-#embed "Kernels/decode_attention.cuh"
-    , 0};
-static const char decode_linear_cuh[] = {
-#embed "Kernels/decode_linear.cuh"
-    , 0};
 static const char device_cuh[] = {
 #embed "Kernels/device.cuh"
     , 0};
@@ -47,9 +41,6 @@ static const char decode_attention_cu[] = {
     , 0};
 static const char decode_linear_cu[] = {
 #embed "Kernels/decode_linear.cu"
-    , 0};
-static const char decode_run_cu[] = {
-#embed "Kernels/decode_run.cu"
     , 0};
 static const char depthwise_cu[] = {
 #embed "Kernels/depthwise.cu"
@@ -87,8 +78,6 @@ static const char weights_cu[] = {
 const ctti_source ctti_kernel_headers[] = {
     SOURCE("attention.cuh", attention_cuh),
     SOURCE("attention_rows.cuh", attention_rows_cuh),
-    SOURCE("decode_attention.cuh", decode_attention_cuh),
-    SOURCE("decode_linear.cuh", decode_linear_cuh),
     SOURCE("device.cuh", device_cuh),
     SOURCE("draw.cuh", draw_cuh),
     SOURCE("philox.cuh", philox_cuh),
@@ -105,7 +94,6 @@ const ctti_source ctti_kernel_sources[] = {
     SOURCE("choice.cu", choice_cu),
     SOURCE("decode_attention.cu", decode_attention_cu),
     SOURCE("decode_linear.cu", decode_linear_cu),
-    SOURCE("decode_run.cu", decode_run_cu),
     SOURCE("depthwise.cu", depthwise_cu),
     SOURCE("diffusion.cu", diffusion_cu),
     SOURCE("eager_attention.cu", eager_attention_cu),

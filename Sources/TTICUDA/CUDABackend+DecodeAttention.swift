@@ -93,10 +93,7 @@ extension CUDABackend {
             parameters.partials = scratch("decodeAttention", 4 * tokens * heads * chunks * (2 + width)).device
             parameters.counters = scratch("decodeAttention.count", 4 * tokens * heads, isZeroed: true).device
         }
-        let complete = parameters
-        issue(complete, team: team, chunks: chunks) { backend in
-            backend.launch("decode_attention_\(team)", grid: (chunks, heads, tokens), threads: 256, complete)
-        }
+        launch("decode_attention_\(team)", grid: (chunks, heads, tokens), threads: 256, parameters)
     }
 
     /// How many threads share a key: a power of two, 16 bytes each.

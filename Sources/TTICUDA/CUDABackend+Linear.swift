@@ -160,9 +160,8 @@ extension CUDABackend {
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
             activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
             epsilon: norm?.epsilon ?? 0)
-        let grid = ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1)
-        issue(parameters, matrix) { backend in
-            backend.launch(kernel, grid: grid, threads: 256, shared: shared, parameters)
-        }
+        launch(
+            kernel, grid: ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1), threads: 256,
+            shared: shared, parameters)
     }
 }

@@ -32,12 +32,6 @@ package final class CUDABackend: Backend {
     private var recordingMark = 0
     /// Memory between kernels of one operation, outside the arena; grows, never in a recording.
     private var scratches: [String: Buffer] = [:]
-    /// Operations that a run can have, issued so far outside recordings.
-    var runnableCount = 0
-    /// Gathers them while a step is recorded.
-    private(set) var runs: DecodeRuns?
-    /// The fewest operations that are issued as one kernel.
-    package var shortestRun = 4
     /// How many kernel files had to be compiled; the others were on the disk.
     package var compiledKernelFiles: Int { kernels.compiledCount }
 
@@ -154,7 +148,7 @@ package final class CUDABackend: Backend {
         .bfloat16: Int32(TTI_BFLOAT16.rawValue),
     ]
 
-    func send(_ bytes: UnsafeRawBufferPointer, to target: UInt) {
+    private func send(_ bytes: UnsafeRawBufferPointer, to target: UInt) {
         unsafe staging.send(bytes, rowBytes: 1) { address, range in
             device.copy(range.count, from: address, to: target + UInt(range.lowerBound))
         }
@@ -206,20 +200,12 @@ package final class CUDABackend: Backend {
 
     package func record(_ body: @escaping () -> Void) -> any Program {
         // Done once as it is: whatever is found out or allocated at first use is there when the graph is made.
-        let before = runnableCount
+        // What the body leaves in the arena is its own too: every replay writes it again.
+        let mark = arena.mark
         body()
-        recordingMark = arena.mark
-        defer { (recordingMark, runs) = (0, nil) }
-        if runnableCount > before {
-            do { runs = try DecodeRuns(self, capacity: runnableCount - before) } catch { device.keep(error) }
-        }
-        let graph = unsafe device.capture {
-            body()
-            device.issuePutOff()
-        }
-        do { try runs?.upload() } catch { device.keep(error) }
-        return unsafe CUDAProgram(
-            device, graph, body, memory: Array(scratches.values) + (runs.map { [$0.memory] } ?? []))
+        recordingMark = mark
+        defer { recordingMark = 0 }
+        return unsafe CUDAProgram(device, device.capture(body), body, scratches: Array(scratches.values))
     }
 
     /// Whether keys, values or a position were there before the recording began, so that the kernel before one of its kernels

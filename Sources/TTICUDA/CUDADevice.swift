@@ -15,6 +15,8 @@ package final class CUDADevice {
     package let multiprocessorCount: Int
     /// Bytes of the second-level cache.
     package let cacheBytes: Int
+    /// Shared memory that a block can have.
+    let sharedBytesOfBlock: Int
     let driver: UnsafePointer<ctti_cuda_driver>
     let context: ctti_handle
     let stream: ctti_handle
@@ -27,12 +29,6 @@ package final class CUDADevice {
     /// Let a kernel begin before the one before it ends (programmatic dependent launch); not with TTI_CUDA_NO_OVERLAP.
     private let overlaps: Bool
     private let handle: Int32
-    /// Shared memory that a block can have.
-    let sharedBytesOfBlock: Int
-    /// Whether operations may be gathered into one kernel; not with TTI_CUDA_NO_RUNS or TTI_CUDA_SYNC.
-    let allowsRuns: Bool
-    /// Issues what was put off: anything else comes after it.
-    var putOff: (() -> Void)?
     /// Whether the next kernel begins only when all before it have ended: they write what later ones read without waiting.
     var isNextInOrder = false
 
@@ -82,7 +78,6 @@ package final class CUDADevice {
         unsafe self.context = context
         unsafe self.stream = stream
         waitsAlways = unsafe getenv("TTI_CUDA_SYNC").map { unsafe $0[0] == 49 } ?? false
-        allowsRuns = unsafe !waitsAlways && getenv("TTI_CUDA_NO_RUNS") == nil
         overlaps = unsafe capability >= 90 && !waitsAlways && getenv("TTI_CUDA_NO_OVERLAP") == nil
     }
 
@@ -145,13 +140,6 @@ package final class CUDADevice {
 
     // MARK: Work
 
-    /// Issues what was put off, if something was.
-    func issuePutOff() {
-        let issue = putOff
-        putOff = nil
-        issue?()
-    }
-
     /// Starts a kernel after everything that was issued before.
     /// - Parameters:
     ///   - shared: bytes of dynamic shared memory.
@@ -159,7 +147,6 @@ package final class CUDADevice {
     func launch<Parameters: BitwiseCopyable>(
         _ kernel: CUDAKernel, grid: (Int, Int, Int), threads: Int, shared: Int, _ parameters: Parameters
     ) {
-        issuePutOff()
         if fault != nil { return }
         precondition(
             grid.0 > 0 && grid.1 > 0 && grid.2 > 0 && grid.1 < 65536 && grid.2 < 65536, "\(kernel.name) of \(grid)")
@@ -188,7 +175,6 @@ package final class CUDADevice {
 
     /// Copies within the device's memory; the two do not overlap.
     func copy(_ bytes: Int, from source: UInt, to target: UInt) {
-        issuePutOff()
         if fault != nil || bytes == 0 { return }
         makeCurrent()
         check(unsafe driver.pointee.copy(UInt64(target), UInt64(source), bytes, stream), "a copy of \(bytes) bytes")
@@ -196,7 +182,6 @@ package final class CUDADevice {
 
     /// Sets every byte.
     func fill(_ address: UInt, _ bytes: Int, _ byte: UInt8 = 0) {
-        issuePutOff()
         if fault != nil || bytes == 0 { return }
         makeCurrent()
         check(unsafe driver.pointee.fill(UInt64(address), byte, bytes, stream), "filling \(bytes) bytes")
@@ -265,14 +250,14 @@ final class CUDAProgram: Program {
     private let program: ctti_handle?
     /// What was recorded; it holds the weights that the graph reads.
     private let body: () -> Void
-    /// Memory outside the arena that the graph uses: what its runs read, and what lies between its kernels (operations that
-    /// need more of that get other memory later, and this one must not go to anybody else before the graph does).
-    private let memory: [Buffer]
+    /// The memory between kernels that the graph writes: operations that need more get other memory later, and this one must
+    /// not go to anybody else before the graph does.
+    private let scratches: [Buffer]
 
-    init(_ device: CUDADevice, _ program: ctti_handle?, _ body: @escaping () -> Void, memory: [Buffer]) {
+    init(_ device: CUDADevice, _ program: ctti_handle?, _ body: @escaping () -> Void, scratches: [Buffer]) {
         self.device = device
         self.body = body
-        self.memory = memory
+        self.scratches = scratches
         unsafe self.program = program
     }
 

@@ -41,7 +41,6 @@ final class MatrixLibrary {
     func issue(
         _ shape: Shape, _ batch: Int, _ way: ctti_product_way, _ addresses: ctti_product_addresses
     ) -> ctti_status {
-        device.issuePutOff()
         device.makeCurrent()
         var way = way
         return unsafe ctti_multiply_by_library(

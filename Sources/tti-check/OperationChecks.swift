@@ -1,4 +1,3 @@
-internal import TTICUDA
 internal import TTICore
 internal import TTITestSupport
 
@@ -121,7 +120,6 @@ struct OperationChecks {
     /// On a backend of its own: what it keeps between kernels has not grown for cases before.
     private func replayFault(_ opCase: OpCase, _ type: DType) throws -> String? {
         let backend = try options.makeBackend(type)
-        (backend as? CUDABackend)?.shortestRun = 1
         let direct = try opCase.run(on: backend)
         try backend.reserve(arenaBytes: 64 << 20)
         let operation = try opCase.prepare(on: backend)

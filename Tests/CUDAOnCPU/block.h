@@ -39,34 +39,9 @@ struct Warp {
     Meeting meetings[32];
 };
 
-// A thread that waits for a count.
-struct Wait {
-    Thread *thread;
-    const int *counter;
-    int count;
-
-    bool is_over() const { return (int)((unsigned)*(const volatile int *)counter - (unsigned)count) >= 0; }
-};
-
-// What the block's threads have in common.
-struct Block {
-    uint32_t ready_warps;
-    int ended_count;
-    int arrived_count;  // at the barrier
-    int barrier_kind;
-    unsigned barrier_sum, barrier_result;
-    tti_cpu_place barrier_place;
-    unsigned sleeps;  // since anything else happened
-    std::vector<Wait> waits;
-};
-
-enum Order { forward, backward, mixed };
-
 extern Thread threads[1024];
 extern Warp warps[32];
-extern Block block;
-extern int warp_count, thread_count;
-extern Order order;
+extern int warp_count, thread_count, ended_count;
 extern const Launch *current_launch;
 extern const tti_cpu_file *current_file;
 extern char *shared_memory;
@@ -75,18 +50,6 @@ inline Thread *current() { return (Thread *)runtime.current; }
 
 // MARK: execution.cpp
 
-void begin_launch(const Launch &launch);
-// All threads of the block are to begin, the current one first.
-void begin_block();
-// The current thread and then the others go on, until all have ended or all that have not wait for counts, or until a fault:
-// then its error, and where one is known the instruction.
-int run_block(const unsigned char **instruction);
-// Threads whose count has come can go on; whether there are any.
-bool wake_signalled();
-// One of them is the current thread.
-void choose_signalled();
-// For the order of blocks, where they are mixed.
-uint32_t random_number();
 [[noreturn]] void end_launch(int error);
 
 // MARK: reports.cpp

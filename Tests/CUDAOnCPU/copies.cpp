@@ -21,9 +21,8 @@ void copy_begin(void *shared, const void *global, bool valid, const tti_cpu_plac
     if (valid) memcpy(copy.bytes, global, 16);
     else memset(copy.bytes, 0, 16);
     memset(shared, 0xff, 16);
-    // Those that have landed go, all of them or (where some are always under way) many at a time.
-    if (self->landed == self->copies.size() || self->landed >= 256) {
-        self->copies.erase(self->copies.begin(), self->copies.begin() + (long)self->landed);
+    if (self->landed == self->copies.size()) {
+        self->copies.clear();
         self->landed = 0;
     }
     self->copies.push_back(copy);

@@ -41,8 +41,6 @@ struct tti_cpu_runtime {
     unsigned (*barrier)(int kind, unsigned value, const tti_cpu_place &place);
     // Lets other threads of the block go on.
     void (*yield)(const tti_cpu_place &place);
-    // Waits until a count that other blocks may have to bring has come.
-    void (*wait)(const int *counter, int count, const tti_cpu_place &place);
     // Ends the launch with an error.
     void (*fail)(int status, const char *text, const tti_cpu_place &place);
     // Whether `bytes` at `address` are in the block's shared memory.

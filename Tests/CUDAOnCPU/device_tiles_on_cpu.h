@@ -18,8 +18,6 @@ template <class T = bytes16> TTI_CPU_INLINE T load_stream(const void *address, T
     return *(const T *)address;
 }
 
-template <class T = bytes16> TTI_CPU_INLINE T load_once(const void *address) { return load_stream<T>(address); }
-
 // MARK: Products
 
 template <class D> struct tti_cpu_tile {
@@ -135,30 +133,6 @@ template <int left> TTI_CPU_INLINE void copy_wait() { tti_cpu->copy_wait(left); 
 
 TTI_CPU_INLINE void wait_for_inputs() { tti_cpu->waited(); }
 TTI_CPU_INLINE void let_next_begin() {}
-
-// MARK: Blocks that wait for each other
-
-TTI_CPU_INLINE void tti_cpu_check_counter(const int32_t *counter, const tti_cpu_place &place) {
-    tti_cpu_check_atomic(counter, sizeof *counter, place);
-    if (tti_cpu->is_shared(counter, sizeof *counter)) tti_cpu->fail(700, "the counter is in shared memory", place);
-}
-
-// Counts one up at an address; what this thread wrote before, and saw written (by way of barriers of its block), is there
-// for whoever sees the count.
-TTI_CPU_INLINE void signal(int32_t *counter, TTI_CPU_PLACE) {
-    tti_cpu_check_counter(counter, {"signal", file, line});
-    __threadfence();
-    *(volatile int32_t *)counter = *(volatile int32_t *)counter + 1;
-}
-
-// Waits until the number at an address is at least `count`, then sees what was written before it was counted. Only one thread
-// of a block, the others wait at a barrier. All blocks that it waits for must fit the device at once with this one.
-TTI_CPU_INLINE void wait_for_signal(const int32_t *counter, int32_t count, TTI_CPU_PLACE) {
-    tti_cpu_place place = {"wait_for_signal", file, line};
-    tti_cpu_check_counter(counter, place);
-    if (*(const volatile int32_t *)counter - count < 0) tti_cpu->wait(counter, count, place);
-    __threadfence();
-}
 
 // 2^x, results too small for a normal number being 0.
 TTI_CPU_INLINE float exp2_fast(float x) {

@@ -5,10 +5,9 @@
 //     TTI_CUDA_ON_CPU_DEVICES=0          how many devices there are
 //     TTI_CUDA_ON_CPU_CAPABILITY=7.5     the device's compute capability
 //     TTI_CUDA_ON_CPU_MEMORY=1000000     its memory in bytes
-//     TTI_CUDA_ON_CPU_MULTIPROCESSORS=8  how many blocks can be under way at once
 //     TTI_CUDA_ON_CPU_FAIL=kernel        a launch of that kernel stops the device, which the next waiting call finds
 //     TTI_CUDA_ON_CPU_LATE=1             work is put off until somebody waits for it
-//     TTI_CUDA_ON_CPU_ORDER=backward     the order of blocks and threads: backward, or a number that they are mixed by
+//     TTI_CUDA_ON_CPU_ORDER=backward     the order of threads: backward, or a number that they are mixed by
 #include "state.h"
 
 #include <stdarg.h>
@@ -59,11 +58,6 @@ int most_shared_bytes() {
     }
 }
 
-int multiprocessor_count() {
-    int count = number("TTI_CUDA_ON_CPU_MULTIPROCESSORS", 132);
-    return count < 1 ? 1 : count;
-}
-
 EXPORT int cuInit(unsigned flags) {
     std::lock_guard<std::recursive_mutex> hold(lock);
     if (flags != 0) return invalid_value;
@@ -101,11 +95,10 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {
     static const int known[][2] = {
         {1, 1024}, {2, 1024}, {3, 1024}, {4, 64}, {5, 0x7fffffff}, {6, 65535}, {7, 65535},  // threads, grids
         {8, 48 << 10}, {10, 32}, {12, 65536},             // shared memory of a block, lanes, registers
-        {13, 1980000}, {36, 2619000}, {37, 5120},  // clock, memory clock and width
+        {13, 1980000}, {16, 132}, {36, 2619000}, {37, 5120},  // clock, multiprocessors, memory clock and width
         {38, 1 << 20}, {39, 2048}, {41, 1},              // L2 cache, threads of a multiprocessor, unified addresses
         {81, 228 << 10}, {82, 65536},                      // shared memory, registers of a multiprocessor
     };
-    if (attribute == 16) return *value = multiprocessor_count(), success;
     if (attribute == 75) return *value = capability() / 10, success;
     if (attribute == 76) return *value = capability() % 10, success;
     if (attribute == 97) return *value = most_shared_bytes(), success;

@@ -1,24 +1,38 @@
-// Running a block: its threads as fibers that take turns at barriers and at what a warp does together. The order of threads
-// is always the same; TTI_CUDA_ON_CPU_ORDER (see `set_order`) chooses another, to find kernels that lack a barrier.
+// Running a launch: blocks one after the other, their threads as fibers that take turns at barriers and at what a warp
+// does together. The order of threads is always the same; TTI_CUDA_ON_CPU_ORDER (see `set_order`) chooses another, to
+// find kernels that lack a barrier.
 #include "block.h"
 #include "modules.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 tti_cpu_runtime runtime;
 Thread threads[1024];
 Warp warps[32];
-Block block;
-int warp_count, thread_count;
-Order order;
+int warp_count, thread_count, ended_count;
+const Launch *current_launch;
+const tti_cpu_file *current_file;
+char *shared_memory;
 
 namespace {
+
+enum Order { forward, backward, mixed };
+
+uint32_t ready_warps;
+int arrived_count;  // at the barrier
+int barrier_kind;
+unsigned barrier_sum, barrier_result;
+tti_cpu_place barrier_place;
 
 Context outside;
 int status;
 const unsigned char *fault_instruction;
+bool has_waited;
+Order order;
 uint64_t random_state;
+unsigned sleeps;  // since anything else happened
 alignas(64) char parameters[most_parameter_bytes];
 __thread bool running;
 
@@ -33,13 +47,6 @@ void set_order() {
     random_state = order == mixed ? strtoull(text, nullptr, 10) * 2 + 0x9e3779b97f4a7c15 : 0;
 }
 
-inline uint32_t random_bits() {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (uint32_t)(random_state >> 32);
-}
-
 // One bit's number of `bits`, which is not 0; in order, the next after `last`.
 inline int choose(uint32_t bits, unsigned last) {
     if (__builtin_expect(order == forward, 1)) {
@@ -50,7 +57,10 @@ inline int choose(uint32_t bits, unsigned last) {
         uint32_t before = bits & ((1u << last) - 1);
         return 31 - __builtin_clz(before ? before : bits);
     }
-    unsigned by = random_bits() & 31;
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    unsigned by = (unsigned)(random_state >> 32) & 31;
     uint32_t turned = bits >> by | bits << (-by & 31);
     return (__builtin_ctz(turned) + by) & 31;
 }
@@ -59,9 +69,9 @@ inline int choose(uint32_t bits, unsigned last) {
 inline Thread *next_thread(const Thread *last) {
     unsigned w = last->warp, lane = last->lane;
     if (warps[w].ready == 0) {
-        block.ready_warps &= ~(1u << w);
-        if (block.ready_warps == 0) return nullptr;
-        w = (unsigned)choose(block.ready_warps, w);
+        ready_warps &= ~(1u << w);
+        if (ready_warps == 0) return nullptr;
+        w = (unsigned)choose(ready_warps, w);
         lane = warps[w].last_lane;
     }
     return &threads[w * 32 + (unsigned)choose(warps[w].ready, lane)];
@@ -80,30 +90,18 @@ inline void start(Thread *thread, Stack *stack) {
 }
 
 [[noreturn]] void report_stuck() {
-    report("no thread of the block can go on; %d of %d have ended", block.ended_count, thread_count);
+    report("no thread of the block can go on; %d of %d have ended", ended_count, thread_count);
     report_waiting();
     end_launch(719);
 }
 
-inline void make_ready(int warp, unsigned lanes) {
-    warps[warp].ready |= lanes;
-    block.ready_warps |= 1u << warp;
-}
-
-// When no thread is ready: one whose count has come, or none if other blocks have to go on first.
-Thread *next_signalled(const Thread *last) {
-    if (block.waits.empty()) report_stuck();
-    wake_signalled();
-    return next_thread(last);
-}
-
-inline void go_on(Context &from, Thread *next, const Warp &warp) {
+inline void go_on(Thread *self, Thread *next, const Warp &warp) {
     runtime.current = next;
     if (!(warp.started >> next->lane & 1)) {
         start(next, take_stack());
         prepare(next->context, *next->stack, thread_main);
     }
-    change(from, next->context);
+    change(self->context, next->context);
 }
 
 // The current thread, which was marked as waiting (or only gives way), lets another go on.
@@ -112,23 +110,25 @@ inline void let_others() {
     unsigned lane = self->lane;
     // Mostly the next lane goes on: a guess that the processor makes too, without waiting for what it depends on.
     if (__builtin_expect(order == forward && lane < 31 && warps[self->warp].ready >> (lane + 1) & 1, 1))
-        return go_on(self->context, self + 1, warps[self->warp]);
+        return go_on(self, self + 1, warps[self->warp]);
     Thread *next = next_thread(self);
-    if (__builtin_expect(!next, 0)) {
-        next = next_signalled(self);
-        if (!next) return change(self->context, outside);
-    }
     if (next == self) return;
-    go_on(self->context, next, warps[next->warp]);
+    if (!next) report_stuck();
+    go_on(self, next, warps[next->warp]);
+}
+
+inline void make_ready(int warp, unsigned lanes) {
+    warps[warp].ready |= lanes;
+    ready_warps |= 1u << warp;
 }
 
 void open_barrier() {
-    block.barrier_result = block.barrier_kind == tti_cpu_and ? block.barrier_sum == (unsigned)block.arrived_count
-                           : block.barrier_kind == tti_cpu_or ? block.barrier_sum != 0
-                                                              : block.barrier_sum;
-    block.arrived_count = 0;
-    block.barrier_sum = 0;
-    block.sleeps = 0;
+    barrier_result = barrier_kind == tti_cpu_and ? barrier_sum == (unsigned)arrived_count
+                     : barrier_kind == tti_cpu_or ? barrier_sum != 0
+                                                  : barrier_sum;
+    arrived_count = 0;
+    barrier_sum = 0;
+    sleeps = 0;
     for (int w = 0; w < warp_count; w++)
         if (warps[w].at_barrier) {
             make_ready(w, warps[w].at_barrier);
@@ -139,12 +139,12 @@ void open_barrier() {
 unsigned barrier(int kind, unsigned value, const tti_cpu_place &place) {
     Thread *self = current();
     Warp &warp = warps[self->warp];
-    if (block.arrived_count == 0) {
-        block.barrier_kind = kind;
-        block.barrier_place = place;
-    } else if (block.barrier_kind != kind) {
-        report("%s at line %d while others wait at %s, line %d", place.what, place.line, block.barrier_place.what,
-               block.barrier_place.line);
+    if (arrived_count == 0) {
+        barrier_kind = kind;
+        barrier_place = place;
+    } else if (barrier_kind != kind) {
+        report("%s at line %d while others wait at %s, line %d", place.what, place.line, barrier_place.what,
+               barrier_place.line);
         report_waiting();
         end_launch(719);
     }
@@ -159,21 +159,11 @@ unsigned barrier(int kind, unsigned value, const tti_cpu_place &place) {
     warp.ready &= ~bit;
     warp.at_barrier |= bit;
     self->place = place;
-    block.arrived_count++;
-    block.barrier_sum += value;
-    if (block.arrived_count + block.ended_count == thread_count) open_barrier();
+    arrived_count++;
+    barrier_sum += value;
+    if (arrived_count + ended_count == thread_count) open_barrier();
     else let_others();
-    return block.barrier_result;
-}
-
-// The count was not there. Other threads of the block go on before it is looked at again; when none can, other blocks do
-// (blocks.cpp).
-void wait(const int *counter, int count, const tti_cpu_place &place) {
-    Thread *self = current();
-    warps[self->warp].ready &= ~(1u << self->lane);
-    self->place = place;
-    block.waits.push_back({self, counter, count});
-    let_others();
+    return barrier_result;
 }
 
 // Turns go to other lanes and to other warps by turns: whoever is slept for may be anywhere.
@@ -182,24 +172,19 @@ void yield(const tti_cpu_place &place) {
     Warp &warp = warps[self->warp];
     self->place = place;
     warp.last_lane = self->lane;
-    uint32_t others = block.ready_warps & ~(1u << self->warp);
+    uint32_t others = ready_warps & ~(1u << self->warp);
     bool alone = (warp.ready & ~(1u << self->lane)) == 0;
-    if (++block.sleeps == most_sleeps) fail(719, "it sleeps for something that does not come", place);
-    if (!block.waits.empty() && block.sleeps > 2 * (unsigned)thread_count) {
-        // Whoever would wake them waits for a count.
-        block.sleeps = 0;
-        if (!wake_signalled()) return change(self->context, outside);
-    }
-    if (others == 0 || (!alone && block.sleeps % 2 == 0)) return let_others();
+    if (++sleeps == most_sleeps) fail(719, "it sleeps for something that does not come", place);
+    if (others == 0 || (!alone && sleeps % 2 == 0)) return let_others();
     unsigned w = (unsigned)choose(others, self->warp);
-    go_on(self->context, &threads[w * 32 + (unsigned)choose(warps[w].ready, warps[w].last_lane)], warps[w]);
+    go_on(self, &threads[w * 32 + (unsigned)choose(warps[w].ready, warps[w].last_lane)], warps[w]);
 }
 
 // MARK: Warps
 
 void close_meeting(Warp &warp, int number, int w, unsigned self_bit) {
     warp.open &= ~(1u << number);
-    block.sleeps = 0;
+    sleeps = 0;
     make_ready(w, warp.meetings[number].arrived & ~self_bit);
 }
 
@@ -257,8 +242,8 @@ void end_thread(Thread *self) {
     if (!self->copies.empty()) finish_copies(*self);
     warp.ready &= ~bit;
     warp.ended |= bit;
-    block.ended_count++;
-    block.sleeps = 0;
+    ended_count++;
+    sleeps = 0;
     for (unsigned open = warp.open; open; open &= open - 1) {
         int number = __builtin_ctz(open);
         Meeting &meeting = warp.meetings[number];
@@ -272,7 +257,7 @@ void end_thread(Thread *self) {
         meeting.needed &= ~bit;
         if (meeting.arrived == meeting.needed) close_meeting(warp, number, (int)self->warp, 0);
     }
-    if (block.arrived_count > 0 && block.arrived_count + block.ended_count == thread_count) open_barrier();
+    if (arrived_count > 0 && arrived_count + ended_count == thread_count) open_barrier();
 }
 
 // A fiber runs threads one after the other for as long as they end without having waited.
@@ -283,16 +268,12 @@ void thread_main() {
         self = current();
         end_thread(self);
         Stack *stack = self->stack;
-        if (block.ended_count == thread_count) {
+        if (ended_count == thread_count) {
             give_stack(stack);
             leave_for(outside);
         }
         Thread *next = next_thread(self);
-        if (!next) next = next_signalled(self);
-        if (!next) {
-            give_stack(stack);
-            leave_for(outside);
-        }
+        if (!next) report_stuck();
         runtime.current = next;
         if (warps[next->warp].started >> next->lane & 1) {
             give_stack(stack);
@@ -302,35 +283,28 @@ void thread_main() {
     }
 }
 
-}  // namespace
-
 // MARK: Blocks
 
-uint32_t random_number() { return random_bits(); }
+void waited() { has_waited = true; }
 
-bool wake_signalled() {
-    size_t left = 0;
-    for (const Wait &wait : block.waits) {
-        if (wait.is_over()) make_ready((int)wait.thread->warp, 1u << wait.thread->lane);
-        else block.waits[left++] = wait;
+void prepare_threads(const Launch &launch) {
+    thread_count = (int)(launch.block.x * launch.block.y * launch.block.z);
+    warp_count = (thread_count + 31) / 32;
+    int number = 0;
+    for (unsigned z = 0; z < launch.block.z; z++)
+        for (unsigned y = 0; y < launch.block.y; y++)
+            for (unsigned x = 0; x < launch.block.x; x++, number++) {
+                threads[number].index = {x, y, z};
+                threads[number].lane = (unsigned)number % 32;
+                threads[number].warp = (unsigned)number / 32;
+            }
+    for (int w = 0; w < warp_count; w++) {
+        int lanes = thread_count - w * 32;
+        warps[w].all = lanes >= 32 ? 0xffffffffu : (1u << lanes) - 1;
     }
-    bool any = left < block.waits.size();
-    block.waits.resize(left);
-    return any;
 }
 
-void begin_launch(const Launch &launch) {
-    set_order();
-    runtime.meet = meet;
-    runtime.barrier = barrier;
-    runtime.yield = yield;
-    runtime.wait = wait;
-    memcpy(parameters, launch.parameters.data(), launch.parameters.size());
-    status = 0;
-    fault_instruction = nullptr;
-}
-
-void begin_block() {
+void run_block() {
     for (int w = 0; w < warp_count; w++) {
         Warp &warp = warps[w];
         warp.ready = warp.all;
@@ -338,25 +312,18 @@ void begin_block() {
         warp.started = warp.at_barrier = warp.open = 0;
         warp.last_lane = order == backward ? 0 : 31;
     }
-    block.ready_warps = warp_count == 32 ? 0xffffffffu : (1u << warp_count) - 1;
-    block.arrived_count = block.ended_count = 0;
-    block.barrier_sum = 0;
-    block.sleeps = 0;
-    block.waits.clear();
-    unsigned last = order == backward ? 0 : 31, w = (unsigned)choose(block.ready_warps, last);
-    runtime.current = &threads[w * 32 + (unsigned)choose(warps[w].ready, last)];
+    ready_warps = warp_count == 32 ? 0xffffffffu : (1u << warp_count) - 1;
+    arrived_count = ended_count = 0;
+    barrier_sum = 0;
+    unsigned last = order == backward ? 0 : 31, w = (unsigned)choose(ready_warps, last);
+    Thread *first = &threads[w * 32 + (unsigned)choose(warps[w].ready, last)];
+    runtime.current = first;
+    start(first, take_stack());
+    prepare(first->context, *first->stack, thread_main);
+    change(outside, first->context);
 }
 
-int run_block(const unsigned char **instruction) {
-    Thread *first = current();
-    running = true;
-    go_on(outside, first, warps[first->warp]);
-    running = false;
-    *instruction = fault_instruction;
-    return status;
-}
-
-void choose_signalled() { runtime.current = next_signalled(current()); }
+}  // namespace
 
 [[noreturn]] void end_launch(int error) {
     status = error;
@@ -369,4 +336,57 @@ void end_launch_from_signal(int error, const unsigned char *instruction, void *s
     status = error;
     fault_instruction = instruction;
     leave_signal_for(signal_state, outside);
+}
+
+int run(const Launch &launch) {
+    catch_faults();
+    set_order();
+    runtime.meet = meet;
+    runtime.barrier = barrier;
+    runtime.yield = yield;
+    runtime.fail = fail;
+    runtime.is_shared = is_shared;
+    runtime.copy_begin = copy_begin;
+    runtime.copy_commit = copy_commit;
+    runtime.copy_wait = copy_wait;
+    runtime.waited = waited;
+    current_launch = &launch;
+    memcpy(parameters, launch.parameters.data(), launch.parameters.size());
+    current_file = &launch.function->module->file;
+    status = 0;
+    has_waited = false;
+    fault_instruction = nullptr;
+    shared_memory = place_shared(launch.shared_bytes);
+    runtime.dynamic_shared = shared_memory;
+    runtime.block_size = launch.block;
+    runtime.grid_size = launch.grid;
+    prepare_threads(launch);
+    tti_cpu_index &at = runtime.block;
+    for (at.z = 0; at.z < launch.grid.z; at.z++)
+        for (at.y = 0; at.y < launch.grid.y; at.y++)
+            for (at.x = 0; at.x < launch.grid.x; at.x++) {
+                fill_shared(shared_memory, launch.shared_bytes);
+                memset(current_file->shared_begin, 0xff,
+                       (size_t)(current_file->shared_end - current_file->shared_begin));
+                running = true;
+                run_block();
+                running = false;
+                if (status != 0) {
+                    if (fault_instruction) report_line(*launch.function->module, fault_instruction);
+                    give_all_stacks();
+                    return status;
+                }
+                if (!is_shared_intact(shared_memory, launch.shared_bytes)) {
+                    fprintf(stderr, "CUDA on a processor: kernel %s, block (%u, %u, %u): wrote beside its %u bytes of "
+                            "dynamic shared memory\n", launch.function->name.c_str(), at.x, at.y, at.z,
+                            launch.shared_bytes);
+                    return 700;
+                }
+            }
+    if (launch.may_begin_early && !has_waited) {
+        fprintf(stderr, "CUDA on a processor: kernel %s may begin early, but never waits for its inputs\n",
+                launch.function->name.c_str());
+        return 719;
+    }
+    return 0;
 }

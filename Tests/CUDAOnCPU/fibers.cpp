@@ -29,7 +29,7 @@ static void make_stacks() {
     for (int i = 0; i < stack_count; i++) {
         char *low = stacks_begin + i * stack_bytes;
         // Stacks begin at different lines of the first-level cache: otherwise 32 lanes would use the same few.
-        stacks[i] = {low + guard_bytes, low + stack_bytes - i % 31 * 128, false, false};
+        stacks[i] = {low + guard_bytes, low + stack_bytes - i % 31 * 128, false};
     }
     give_all_stacks();
 }
@@ -51,14 +51,6 @@ void give_all_stacks() {
     if (!stacks_begin) return;
     for (int i = 0; i < stack_count; i++) free_stacks[i] = &stacks[stack_count - 1 - i];
     free_count = stack_count;
-}
-
-void take_only(Stack *const *taken, int count) {
-    for (int i = 0; i < count; i++) taken[i]->taken = true;
-    free_count = 0;
-    for (int i = stack_count; i-- > 0;)
-        if (!stacks[i].taken) free_stacks[free_count++] = &stacks[i];
-    for (int i = 0; i < count; i++) taken[i]->taken = false;
 }
 
 bool is_below_a_stack(const void *address) {
@@ -84,8 +76,6 @@ void leave_for(Context &to) {
     abort();
 }
 
-char *stack_pointer(const Context &context) { return (char *)context.stack_pointer; }
-
 void leave_signal_for(void *signal_state, Context &to) {
     greg_t *registers = ((ucontext_t *)signal_state)->uc_mcontext.gregs;
     void **top = (void **)to.stack_pointer;
@@ -110,17 +100,6 @@ void leave_for(Context &to) {
     abort();
 }
 void leave_signal_for(void *, Context &to) { setcontext(&to.state); }
-
-char *stack_pointer(const Context &context) {
-#if defined(__x86_64__)
-    char *pointer = (char *)context.state.uc_mcontext.gregs[REG_RSP];
-#elif defined(__aarch64__)
-    char *pointer = (char *)context.state.uc_mcontext.sp;
-#else
-#error "where is the stack pointer in this machine's ucontext_t?"
-#endif
-    return pointer - 128;  // what a function may use below it
-}
 
 #endif
 

@@ -21,8 +21,7 @@ struct Context {
 
 struct Stack {
     char *low, *high;  // the page below `low` faults
-    bool used;         // ever
-    bool taken;        // for `take_only`
+    bool used;
 };
 
 // A stack of the pool; the one given back last comes first, it is warm.
@@ -30,8 +29,6 @@ Stack *take_stack();
 void give_stack(Stack *stack);
 // All are free again, whatever was on them.
 void give_all_stacks();
-// Those are in use, and no others.
-void take_only(Stack *const *stacks, int count);
 // Whether the address is in a page that faults when a stack is too small.
 bool is_below_a_stack(const void *address);
 
@@ -64,8 +61,6 @@ inline __attribute__((always_inline)) void change(Context &from, Context &to) {
 }
 #endif
 [[noreturn]] void leave_for(Context &to);
-// Where on its stack the part begins that a context which was left has in use.
-char *stack_pointer(const Context &context);
 // In a signal handler: when it returns, `to` goes on instead of what was interrupted.
 void leave_signal_for(void *signal_state, Context &to);
 // The instruction that was interrupted.

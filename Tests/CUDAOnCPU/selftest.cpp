@@ -1,7 +1,6 @@
 // Tries the CUDA on a processor of this folder: selftest LIBRARIES KERNELS PARAMETERS, three folders. Each test runs in a
 // process of its own, since a fault ends a device for good.
 #include "selftest.h"
-#include "selftest_blocks.h"
 #include "selftest_kernels.h"
 
 #include <math.h>
@@ -369,9 +368,6 @@ static const Fault faults[] = {
     {"wild", 700, 32, 0, 0, "an access to address (nil)"},
     {"freed", 700, 32, 0, 0, "an access to address"},
     {"divides", 700, 32, 0, 0, "an integer division by zero"},
-    {"counter_in_shared", 700, 32, 0, 0, "the counter is in shared memory"},
-    {"misaligned_counter", 716, 32, 0, 0, "an address that is not aligned"},
-    {"wild_counter", 700, 32, 0, 0, "an access to address (nil)"},
     {"unwritten", 719, 32, 128, -1, "never waits for its inputs"},
 };
 
@@ -415,11 +411,11 @@ int main(int count, char **arguments) {
     CHECK(count == 4);
     setenv("SELFTEST_KERNELS", arguments[2], 1);
     setenv("SELFTEST_PARAMETERS", arguments[3], 1);
-    for (const char *name : {"ORDER", "LATE", "FAIL", "MEMORY", "DRIVER", "CAPABILITY", "DEVICES", "MULTIPROCESSORS"})
+    for (const char *name : {"ORDER", "LATE", "FAIL", "MEMORY", "DRIVER", "CAPABILITY", "DEVICES"})
         unsetenv((std::string("TTI_CUDA_ON_CPU_") + name).c_str());
     open_libraries(arguments[1]);
     std::string log;
-    if (compile(std::string(kernels_source) + blocks_source, image, log) != 0) return fprintf(stderr, "%s\n", log.c_str()), 1;
+    if (compile(kernels_source, image, log) != 0) return fprintf(stderr, "%s\n", log.c_str()), 1;
     printf("%s", log.c_str());
     const struct {
         const char *name;
@@ -432,7 +428,6 @@ int main(int count, char **arguments) {
     };
     int failed = 0, all = 0;
     for (auto &test : tests) failed += !passes(test.name, "", test.test), all++;
-    for (auto &test : block_tests) failed += !passes(test.name, test.text, test.test), all++;
     for (auto &f : faults) failed += !passes(f.kernel, f.text, [&] { fault(f); }), all++;
     printf("%d of %d tests passed\n", all - failed, all);
     return failed ? 1 : 0;

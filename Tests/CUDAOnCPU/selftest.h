@@ -30,7 +30,7 @@ struct Arguments {
 #define CHECK(condition)                                                                   \
     do {                                                                                   \
         if (!(condition)) {                                                                \
-            fprintf(stderr, __FILE_NAME__ ":%d: not so: %s\n", __LINE__, #condition);        \
+            fprintf(stderr, "selftest.cpp:%d: not so: %s\n", __LINE__, #condition);        \
             _exit(1);                                                                      \
         }                                                                                  \
     } while (0)
@@ -39,7 +39,7 @@ struct Arguments {
     do {                                                                                                       \
         int status_ = (call);                                                                                  \
         if (status_ != (expected)) {                                                                           \
-            fprintf(stderr, __FILE_NAME__ ":%d: %s gave %d, not %d\n", __LINE__, #call, status_, (int)(expected)); \
+            fprintf(stderr, "selftest.cpp:%d: %s gave %d, not %d\n", __LINE__, #call, status_, (int)(expected)); \
             _exit(1);                                                                                          \
         }                                                                                                      \
     } while (0)

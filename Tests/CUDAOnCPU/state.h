@@ -53,8 +53,6 @@ int complain(int status, const char *call, const char *format, ...) __attribute_
 
 // Bytes of dynamic shared memory that a kernel of this device may ask for.
 int most_shared_bytes();
-// As many blocks as can be under way at once.
-int multiprocessor_count();
 
 // MARK: memory.cpp
 

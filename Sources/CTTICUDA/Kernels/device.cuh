@@ -96,15 +96,6 @@ INLINE bytes16 load_stream(const void *address) {
     return v;
 }
 
-// What is read once and was written before, maybe by this kernel: past the first-level cache.
-INLINE bytes16 load_once(const void *address) {
-    bytes16 v;
-    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.word[0]), "=r"(v.word[1]), "=r"(v.word[2]), "=r"(v.word[3])
-                 : "l"(address));
-    return v;
-}
-
 // d += a · b for a tile of 16×8, depth 16, bfloat16. With g = lane / 4, t = lane % 4, pairs of neighbouring columns:
 // a: (row g, columns 2t), (row g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8); b: (rows 2t, column g), (2t + 8, g);
 // d: (row g, columns 2t, 2t + 1), (row g + 8, the same).
@@ -162,20 +153,6 @@ INLINE void wait_for_inputs() {
     asm volatile("griddepcontrol.wait;" ::: "memory");
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
-}
-
-// Counts one up at an address; what this thread wrote before, and saw written (by way of barriers of its block), is there
-// for whoever sees the count.
-INLINE void signal(int32_t *counter) {
-    asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(counter) : "memory");
-}
-
-// Waits until the number at an address is at least `count`, then sees what was written before it was counted. Only one thread
-// of a block, the others wait at a barrier. All blocks that it waits for must fit the device at once with this one.
-INLINE void wait_for_signal(const int32_t *counter, int32_t count) {
-    int32_t value;
-    do asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(value) : "l"(counter) : "memory");
-    while (value - count < 0);
 }
 
 // 2^x

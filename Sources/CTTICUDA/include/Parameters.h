@@ -179,43 +179,6 @@ typedef struct tti_append {
     int32_t heads, width;
 } tti_append;
 
-// MARK: decode_run.cu
-
-enum tti_decode_kind { TTI_DECODE_BFLOAT16, TTI_DECODE_INT8, TTI_DECODE_ATTENTION_4, TTI_DECODE_ATTENTION_8, TTI_DECODE_ATTENTION_16 };
-
-// One operation of a run.
-typedef struct tti_decode_operation {
-    union {
-        // One group of rows.
-        tti_decode_linear linear;
-        tti_decode_attention attention;
-    };
-    // tti_decode_kind
-    int32_t kind;
-    // Attention: chunks of keys that there can be.
-    int32_t chunks;
-} tti_decode_operation;
-
-// A product's weights, as they are streamed: `eights` · 8 outputs of `blocks` times 64 bytes, `stride` bytes apart.
-typedef struct tti_decode_weights {
-    device_address weight;
-    int32_t stride;
-    uint16_t eights, blocks;
-} tti_decode_weights;
-
-enum { TTI_RUN_TILES = 4, TTI_RUN_WEIGHTS = 512 };
-
-// `count` operations after each other, of which `weight_count` are products, at most TTI_RUN_WEIGHTS.
-typedef struct tti_decode_run {
-    // tti_decode_operation [count], tti_decode_weights [weight_count]
-    device_address operations, weights;
-    // int32 [2] of zeros, left as zeros
-    device_address counters;
-    int32_t count, weight_count;
-    // Bytes of shared memory: of the sums of the warps, of rows and norms.
-    int32_t parts_bytes, rows_bytes;
-} tti_decode_run;
-
 enum tti_type { TTI_FLOAT32, TTI_FLOAT16, TTI_BFLOAT16 };
 
 // y [rows, stride] int8 and scales [rows] of x [rows, width].
