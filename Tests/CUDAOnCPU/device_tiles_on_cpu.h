@@ -139,3 +139,5 @@ TTI_CPU_INLINE float exp2_fast(float x) {
     float y = exp2f(x);
     return y < 0x1p-126f ? 0.0f : y;
 }
+
+TTI_CPU_INLINE float reciprocal_fast(float x) { return 1 / x; }

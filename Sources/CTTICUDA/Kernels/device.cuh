@@ -162,6 +162,13 @@ INLINE float exp2_fast(float x) {
     return y;
 }
 
+// 1 / x, to about 1 unit in the last place.
+INLINE float reciprocal_fast(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 #endif
 
 INLINE bfloat16 to_bfloat16(float x) { return bfloat16{(uint16_t)pack_bfloat16(x, 0)}; }
@@ -247,6 +254,44 @@ INLINE floats<LANES> unpack(const bytes16 &w) {
     for (int i = 0; i < 4; i++) y[i] = as_float(w.word[i]);
 #endif
     return y;
+}
+
+// x · Φ(x). In bfloat16 with erfc(z) as t · 2^(polynomial of t - z² log2 e), t = 1 / (1 + z / 2), whose relative error is
+// below 1e-5: half the instructions, and no branches.
+INLINE float gelu(float x) {
+#ifdef TTI_BF16
+    float t = reciprocal_fast(fmaf(fabsf(x), 0.35355339f, 1)), z = x * 0.84932180f;
+    float exponent = fmaf(t, 0.334636619f, -1.03741675f);
+    exponent = fmaf(t, exponent, 0.701511267f);
+    exponent = fmaf(t, exponent, 0.357615155f);
+    exponent = fmaf(t, exponent, 1.47112987f);
+    exponent = fmaf(t, exponent, -2.82746352f);
+    float part = t * exp2_fast(fmaf(-z, z, exponent));
+    return x * (x < 0 ? part : 1 - part);
+#else
+    return activated(x, 2);
+#endif
+}
+
+// All of them: which activation it is is asked once, and they go side by side.
+template <int count> INLINE void activate(floats<count> &x, int activation) {
+    switch (activation) {
+    case 1:
+        for (int j = 0; j < count; j++) x[j] = activated(x[j], 1);
+        break;
+    case 2:
+        for (int j = 0; j < count; j++) x[j] = gelu(x[j]);
+        break;
+    case 3:
+        for (int j = 0; j < count; j++) x[j] = activated(x[j], 3);
+        break;
+    case 4:
+        for (int j = 0; j < count; j++) x[j] = activated(x[j], 4);
+        break;
+    case 5:
+        for (int j = 0; j < count; j++) x[j] = silu(x[j]);
+        break;
+    }
 }
 
 // One element, or 16 bytes of them from a multiple of 16 bytes.

@@ -68,7 +68,7 @@ KERNEL(activate, tti_activate, THREADS) {
     if (is_whole(p.x | p.y | p.count * sizeof(element))) {
         if (i * LANES >= p.count) return;
         floats<LANES> v = load<LANES>(x + i * LANES);
-        for (int j = 0; j < LANES; j++) v[j] = activated(v[j], p.activation);
+        activate(v, p.activation);
         store(y + i * LANES, v);
     } else {
         for (int64_t j = i * LANES; j < p.count && j < (i + 1) * LANES; j++) {
@@ -79,11 +79,9 @@ KERNEL(activate, tti_activate, THREADS) {
 
 template <int count> INLINE void gate_at(const tti_gate &p, int64_t row, int64_t column) {
     const element *x = pointer<const element>(p.x) + row * 2 * p.width + column;
-    floats<count> first = load<count>(x), second = load<count>(x + p.width), y;
-    for (int j = 0; j < count; j++) {
-        float gate = p.gate_first ? first[j] : second[j], value = p.gate_first ? second[j] : first[j];
-        y[j] = value * activated(gate, p.activation);
-    }
+    floats<count> gate = load<count>(p.gate_first ? x : x + p.width), y = load<count>(p.gate_first ? x + p.width : x);
+    activate(gate, p.activation);
+    for (int j = 0; j < count; j++) y[j] *= gate[j];
     store(pointer<element>(p.y) + row * p.width + column, y);
 }
 
@@ -227,15 +225,12 @@ KERNEL(finish, tti_finish, THREADS) {
     wait_for_inputs();
     int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * 8;
     if (i >= p.count) return;
-    const float *x = pointer<const float>(p.x) + i, *bias = pointer<const float>(p.bias) + i % p.width;
-    float v[8];
-    for (int half = 0; half < 8; half += 4) {
-        floats<4> part = load<4>(x + half);
-        for (int j = 0; j < 4; j++) v[half + j] = part[j];
+    floats<8> v = load_floats<8>(pointer<const float>(p.x) + i);
+    if (p.bias) {
+        floats<8> own = load_floats<8>(pointer<const float>(p.bias) + i % p.width);
+        for (int j = 0; j < 8; j++) v[j] += own[j];
     }
-    for (int j = 0; j < 8; j++) {
-        v[j] = activated(p.bias ? v[j] + bias[j] : v[j], p.activation);
-    }
+    activate(v, p.activation);
     for (int part = 0; part < 8; part += LANES) {
         floats<LANES> y;
         for (int j = 0; j < LANES; j++) y[j] = v[part + j];

@@ -136,9 +136,7 @@ template <class shape> INLINE void place_rows(const tti_tiles &p, tile_row *plac
 template <int count>
 INLINE void finish_sums(const tti_tiles &p, floats<count> v, const float *bias, int64_t place) {
     for (int j = 0; j < count; j++) v[j] += bias[j];
-    if (p.activation != 0) {
-        for (int j = 0; j < count; j++) v[j] = activated(v[j], p.activation);
-    }
+    activate(v, p.activation);
     if (p.residual) {
         floats<count> other = load<count>(pointer<const element>(p.residual) + place);
         for (int j = 0; j < count; j++) v[j] += other[j];
