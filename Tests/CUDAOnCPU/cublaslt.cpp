@@ -1,8 +1,8 @@
 // cuBLASLt for machines without a GPU, as far as Sources/CTTICUDA/matrix_library.c uses it: products of bfloat16 with sums in
 // float32, given to a stream of this folder's driver.
 //
-// It recommends three ways. The first cuts sums where the number of entries says, as some of the library's do: whoever takes
-// it makes an entry's bits depend on the others. The second goes up in depth, the third down.
+// It recommends three ways. The first cuts sums where the number of entries says and rounds the parts, as some of the
+// library's do: whoever takes it makes an entry's bits depend on the others. The second goes up in depth, the third down.
 #include <stdint.h>
 #include <string.h>
 #include <algorithm>
@@ -80,7 +80,7 @@ float sum_of(const uint16_t *a, const uint16_t *b, int64_t depth, const Product 
     for (int64_t first = 0; first < depth; first += part) {
         float own = 0;
         for (int64_t k = first; k < std::min(depth, first + part); k++) own += widened(a[k]) * widened(b[k]);
-        sum += own;
+        sum += p.way == by_entries ? widened(rounded(own)) : own;
     }
     return sum;
 }
