@@ -25,6 +25,9 @@ struct OperationChecks {
                     guard let fault = try fault(opCase, check, on: backend, type) else { continue }
                     failures.append("\(opCase): \(fault)")
                 }
+                if check == .replay, let fault = try memoryFault(type) {
+                    failures.append("memory between kernels: \(fault)")
+                }
                 report.add(
                     "\(options.backend) \(check.rawValue)", type, count: count, failures: failures, unit: "cases")
             }
@@ -111,6 +114,24 @@ struct OperationChecks {
             _ = try other.prepare(on: backend)()
         }
         try backend.synchronize()
+    }
+
+    /// Whether a recording keeps the memory between its kernels when later work needs more of it: large enough to go back to
+    /// the driver. A copy onto itself, a little further on, goes by way of such memory.
+    private func memoryFault(_ type: DType) throws -> String? {
+        let backend = try options.makeBackend(type)
+        try backend.reserve(arenaBytes: 32 << 20)
+        let memory = backend.allocate([6 << 20], .float32)
+        func part(_ start: Int, _ count: Int) -> Tensor {
+            Tensor(buffer: memory.buffer, byteOffset: memory.byteOffset + 4 * start, shape: [count], dtype: .float32)
+        }
+        let (count, shift) = (1 << 20, 64)
+        let program = backend.record { backend.copy(part(0, count), to: part(shift, count)) }
+        backend.copy(part(0, 5 << 20), to: part(shift, 5 << 20))
+        let values = (0..<count).map { Float($0 % 1009) }
+        backend.write(HostTensor(values, [count]), to: part(0, count))
+        program.replay()
+        return try backend.read(part(shift, count)) == values ? nil : "a replay gives something else"
     }
 
     private final class Results {
