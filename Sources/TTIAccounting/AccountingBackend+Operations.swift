@@ -222,7 +222,7 @@ extension AccountingBackend {
     package func guide(_ logits: Tensor, _ state: SamplingState) -> Tensor {
         var shape = logits.shape
         shape[0] /= 2
-        let y = allocate(shape, activationType)
+        let y = allocate(shape, .float32)
         note("guide", "\(logits.shape)", flops: 3 * y.elementCount, reads: [logits], writes: [y])
         return y
     }

@@ -6,7 +6,7 @@ extension CUDABackend {
         var shape = logits.shape
         precondition(shape[0] % 2 == 0, "two rows for each image: \(logits.shape)")
         shape[0] /= 2
-        let result = allocate(shape, logits.dtype)
+        let result = allocate(shape, .float32)
         launch(
             kernel("guide", of: logits), elements: result.elementCount, each: 16 / logits.dtype.byteCount,
             tti_guide(
@@ -21,7 +21,7 @@ extension CUDABackend {
         return choose(logits, state, into: codes)
     }
 
-    /// In one kernel, whose guided logits are float32 whatever the type of `logits`.
+    /// In one kernel.
     package func guideAndSample(_ logits: Tensor, _ state: SamplingState, into codes: Tensor) -> Tensor {
         choose(logits, state, into: codes)
     }

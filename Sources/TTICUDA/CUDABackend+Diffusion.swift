@@ -4,11 +4,11 @@ package import TTICore
 extension CUDABackend {
     package func combine(_ output: Tensor, in state: DiffusionState) {
         state.check(output)
-        checkActivations(output, state.input)
+        checkActivations(state.input)
         let kept = state.keptCount
         precondition(kept <= Int(TTI_MOST_KEPT), "a scheduler that keeps \(kept) tensors")
         launch(
-            "combine", elements: output.elementCount, each: 1,
+            kernel("combine", of: output), elements: output.elementCount, each: 1,
             tti_combine(
                 output: output.device, input: state.input.device, latents: state.latents.device,
                 weights: state.weights.device, input_scale: state.inputScale.device, noise: state.noise.device,

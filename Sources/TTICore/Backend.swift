@@ -169,7 +169,7 @@ package protocol Backend: AnyObject {
 
     /// Classifier-free guidance: unconditional + g · (conditional - unconditional), g = guidance[position].
     /// - Parameter logits: `[2 · images, …]` float32 or activations: all unconditional rows, then all conditional ones.
-    /// - Returns: `[images, …]` in the type of the logits.
+    /// - Returns: `[images, …]` float32: guidance is a multiple of a difference, whose bits a choice and a sampler depend on.
     func guide(_ logits: Tensor, _ state: SamplingState) -> Tensor
     /// One token for each image by Gumbel-max: argmax(logits / temperature + Gumbel noise) over what top-k, then top-p leave
     /// (in transformers' order and meaning), ties to the lower id. Noise is `RandomStream`'s: purpose token, position,
@@ -198,7 +198,7 @@ package protocol Backend: AnyObject {
     /// One step of diffusion: the predicted picture from the network's output, then the next sample and what is kept, each a
     /// weighted sum of what there was before the step, the output, the limited prediction and the step's noise.
     /// - Parameters:
-    ///   - output: `[images, height, width, channels]`, guided.
+    ///   - output: `[images, height, width, channels]` float32 or activations, guided.
     ///   - state: `latents` and `input` are changed in place, with the weights of step `state.position`.
     func combine(_ output: Tensor, in state: DiffusionState)
     /// The index of the nearest code (Euclidean; ties to the lower index) to every row.

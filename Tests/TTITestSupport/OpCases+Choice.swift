@@ -61,6 +61,12 @@ extension OpCase {
         sample(1, 50000, temperature: 0.9, topK: 3000, topP: 0.95),
         sample(1, 8192, temperature: 1, purpose: .checkAndMeasure),
         sample(1, 8192, temperature: 1, topK: 100, topP: 0.9, purpose: .checkAndMeasure),
+        OpCase("sample", "of activations", batch: 3) { inputs in
+            let logits = inputs.batched([300])
+            let state = inputs.sampling(temperature: 1, topK: 40, topP: 0.9, position: 1)
+            let codes = inputs.batchedIntegers([3]) { 10 * $0 - $1 }
+            return { [inputs.backend.sample(logits, state, into: codes), codes] }
+        },
         OpCase("sample", "equal logits at temperature 0: the lower id", isBatchable: false) { inputs in
             let logits = inputs.numbers([1, 3, 2, 3, 3], [1, 5])
             let state = inputs.sampling(temperature: 0)

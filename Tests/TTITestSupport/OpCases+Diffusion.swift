@@ -6,18 +6,18 @@ extension OpCase {
     ///   - limit: of the predicted picture, whose numbers have a variance of about 1.
     @inline(never) private static func combine(
         _ images: Int, _ image: Shape, kept: Int = 0, step: Int = 0, limit: Float = .infinity, hasNoise: Bool = false,
-        hasPicture: Bool = false, purpose: Purpose = .check
+        hasPicture: Bool = false, isGuided: Bool = false, purpose: Purpose = .check
     ) -> OpCase {
         let detail =
             "\(images)×\(image) \(kept) kept, step \(step), limit \(limit)\(hasNoise ? ", noise" : "")"
-            + (hasPicture ? ", picture" : "")
+            + (hasPicture ? ", picture" : "") + (isGuided ? ", of float32" : "")
         return OpCase("combine", detail, purpose: purpose, batch: images) { inputs in
             let (b, steps) = (inputs.backend, step + 2)
             func stacked(_ count: Int) -> Tensor {
                 let tensor = inputs.batched(image, stacks: count, .float32) { $0.normal() }
                 return tensor.reshaped(Shape([count, inputs.batch] + image.array))
             }
-            let output = inputs.batched(image)
+            let output = isGuided ? inputs.batched(image, .float32) { $0.normal() } : inputs.batched(image)
             let (rows, columns) = (2 + kept, 4 + kept)
             var weights = RandomNumbers(UInt64(rows))
             let table = (0..<steps * rows * columns).map { index in
@@ -52,6 +52,7 @@ extension OpCase {
         combine(3, [2, 2, 4], step: 1, hasNoise: true),
         combine(2, [4, 3, 4], kept: 1, step: 1, hasPicture: true),
         combine(2, [2, 3, 5], kept: 2, limit: 1, hasNoise: true, hasPicture: true),
+        combine(2, [5, 3, 4], kept: 1, step: 1, isGuided: true),
         combine(1, [64, 64, 4], kept: 1, step: 4, purpose: .checkAndMeasure),
     ]
 }

@@ -12,7 +12,7 @@ extension ReferenceBackend {
         shape[0] /= 2
         let guided = (0..<half).map { source[$0] + scale * (source[half + $0] - source[$0]) }
         if activationType != .bfloat16 { return result(guided, shape) }
-        let tensor = allocate(shape, logits.dtype)
+        let tensor = allocate(shape, .float32)
         tensor.store(guided)
         return tensor
     }

@@ -7,7 +7,9 @@ template <class T, int count> INLINE void guide_at(const tti_guide &p, float sca
     const T *x = pointer<const T>(p.logits) + i;
     floats<count> a = load<count>(x), b = load<count>(x + p.count);
     for (int j = 0; j < count; j++) a[j] = a[j] + scale * (b[j] - a[j]);
-    store(pointer<T>(p.y) + i, a);
+    float *y = pointer<float>(p.y) + i;
+    if constexpr (count % 4 == 0) store_floats(y, a);
+    else for (int j = 0; j < count; j++) y[j] = a[j];
 }
 
 INLINE float guidance_at(device_address guidance, int64_t entries, device_address position) {

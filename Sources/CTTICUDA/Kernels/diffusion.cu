@@ -4,7 +4,8 @@
 
 #define THREADS 256
 
-KERNEL(combine, tti_combine, THREADS) {
+// T: float, or elements of an output that was not guided.
+template <class T> INLINE void combine_at(const tti_combine &p) {
     wait_for_inputs();
     int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= p.count) return;
@@ -14,7 +15,7 @@ KERNEL(combine, tti_combine, THREADS) {
     float *latents = pointer<float>(p.latents);
     float x[4 + TTI_MOST_KEPT];
     x[0] = latents[i];
-    x[1] = to_float(pointer<const element>(p.output)[i]);
+    x[1] = to_float(pointer<const T>(p.output)[i]);
     x[2] = 0;
     x[3] = p.noise ? pointer<const float>(p.noise)[step * p.count + i] : 0;
 #pragma unroll
@@ -45,3 +46,8 @@ KERNEL(combine, tti_combine, THREADS) {
     for (int slot = 0; slot < p.kept; slot++) latents[(2 + slot) * p.count + i] = sum_of(2 + slot);
     assign(pointer<element>(p.input)[i], pointer<const float>(p.input_scale)[step] * sample);
 }
+
+KERNEL(combine, tti_combine, THREADS) { combine_at<element>(p); }
+#ifdef TTI_BF16
+KERNEL(combine_float, tti_combine, THREADS) { combine_at<float>(p); }
+#endif

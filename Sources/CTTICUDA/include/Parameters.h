@@ -299,7 +299,7 @@ typedef struct tti_draw {
     int32_t weight_bits, low_bits;
 } tti_draw;
 
-// y [count] of logits [2, count]; `entries` of guidance.
+// y [count] float of logits [2, count]; `entries` of guidance.
 typedef struct tti_guide {
     device_address y, logits, guidance, position;
     int64_t count, entries;
