@@ -132,7 +132,6 @@ TTI_CPU_INLINE void copy_commit() { tti_cpu->copy_commit(); }
 template <int left> TTI_CPU_INLINE void copy_wait() { tti_cpu->copy_wait(left); }
 
 TTI_CPU_INLINE void wait_for_inputs() { tti_cpu->waited(); }
-TTI_CPU_INLINE void let_next_begin() {}
 
 // 2^x, results too small for a normal number being 0.
 TTI_CPU_INLINE float exp2_fast(float x) {
