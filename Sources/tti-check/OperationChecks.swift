@@ -1,3 +1,4 @@
+internal import TTICPU
 internal import TTICore
 internal import TTITestSupport
 
@@ -78,7 +79,14 @@ struct OperationChecks {
     private func reference(_ backend: any Backend) -> ReferenceBackend {
         ReferenceBackend(
             weightType: backend.weightType,
-            activationType: backend.activationType == .bfloat16 ? .bfloat16 : .float64, cacheType: backend.cacheType)
+            activationType: backend.activationType == .bfloat16 ? .bfloat16 : .float64, cacheType: backend.cacheType,
+            roundsProducts: roundsProducts(backend))
+    }
+
+    /// Whether a processor does products of many tokens on tiles, which round their inputs.
+    private func roundsProducts(_ backend: any Backend) -> Bool {
+        guard let processor = backend as? CPUBackend else { return false }
+        return processor.instructionSet == .amx && processor.weightType != .float32
     }
 
     private func differences(
@@ -88,7 +96,7 @@ struct OperationChecks {
         let tolerance: Tolerance =
             backend.activationType == .bfloat16
             ? .ofBFloat16Activations(opCase.operation)
-            : .of(opCase.operation, roundsProducts: backend.weightType == .int8)
+            : .of(opCase.operation, roundsProducts: backend.weightType == .int8 || roundsProducts(backend))
         for (output, reference) in zip(outputs, expected) {
             let difference = Difference(output, from: reference)
             if !difference.isWithin(tolerance) { return "\(difference)" }
