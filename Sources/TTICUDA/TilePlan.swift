@@ -83,6 +83,7 @@ struct TilePlan {
         self.splits = splits
         shape = product.best(splits: splits).shape
     }
+
     /// With so many parts of the depth.
     init(_ product: TileProduct, splits: Int) {
         self.splits = splits
