@@ -84,21 +84,6 @@ INLINE decode_place find_place(const tti_decode_attention &p, int head, int toke
     return place;
 }
 
-INLINE floats<LANES> unpacked(const bytes16 &x) {
-    floats<LANES> y;
-#ifdef TTI_BF16
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        y[2 * i] = low_half(x.word[i]);
-        y[2 * i + 1] = high_half(x.word[i]);
-    }
-#else
-#pragma unroll
-    for (int i = 0; i < 4; i++) y[i] = as_float(x.word[i]);
-#endif
-    return y;
-}
-
 // Merges the chunks of a query and a head in their order.
 INLINE void merge_chunks(const tti_decode_attention &p, const volatile float *partials, int chunks, element *y) {
     const int batch = 8;  // chunks that are asked for at once
@@ -172,7 +157,7 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
         }
     }
 
-    floats<LANES> q = unpacked(*(const bytes16 *)(place.q + column));
+    floats<LANES> q = unpack(*(const bytes16 *)(place.q + column));
     float factor = is_inside ? p.scale * LOG2_E : 0.0f;
 #pragma unroll
     for (int e = 0; e < LANES; e++) q[e] *= factor;
@@ -181,7 +166,7 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
     for (int i = 0; i < passes; i++) {
         scores[i] = minus_infinity();
         if (i * keys_of_pass < left) {
-            floats<LANES> key = unpacked(keys[i]);
+            floats<LANES> key = unpack(keys[i]);
             float score = 0;
 #pragma unroll
             for (int e = 0; e < LANES; e++) score += q[e] * key[e];
@@ -203,7 +188,7 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
     for (int i = 0; i < passes; i++) {
         if (i * keys_of_pass < left) {
             float weight = exp2_fast(scores[i] - base);
-            floats<LANES> value = unpacked(values[i]);
+            floats<LANES> value = unpack(values[i]);
             total += weight;
 #pragma unroll
             for (int e = 0; e < LANES; e++) mixed[e] += weight * value[e];

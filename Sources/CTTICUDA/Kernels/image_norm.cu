@@ -40,8 +40,6 @@ INLINE void ask(bytes16 raw[count], const bytes16 *x, int pixel, int end, int at
     }
 }
 
-INLINE floats<LANES> numbers_of(const bytes16 &raw) { return load<LANES>((const element *)&raw); }
-
 // y = activation((v - mean) · scale + bias); the activation is known to the compiler, or -1.
 template <int activation, int count>
 INLINE floats<count> normalised(
@@ -136,7 +134,7 @@ KERNEL(group_statistics, tti_group_norm, SLICE_THREADS) {
 #pragma unroll
             for (int i = 0; i < AHEAD; i++) {
                 if (pixel + i * own.at_once >= end) break;
-                floats<LANES> v = numbers_of(raw[i]);
+                floats<LANES> v = unpack(raw[i]);
                 for (int j = 0; j < LANES; j++) {
                     float d = v[j] - shift[j];
                     sum[j] += d;
@@ -205,7 +203,7 @@ INLINE void apply_statistics(
         int at = pixel + i * own.at_once;
         if (at >= end) break;
         store((element *)(y + (int64_t)at * own.vectors),
-              normalised<activation, LANES>(p, numbers_of(raw[i]), mean, scale, bias));
+              normalised<activation, LANES>(p, unpack(raw[i]), mean, scale, bias));
     }
 }
 
@@ -244,7 +242,7 @@ INLINE void finish_group(
         int at = own.row + i * own.at_once;
         if (at >= (int)p.pixels) break;
         store((element *)(y + (int64_t)at * (p.channels / LANES)),
-              normalised<activation, LANES>(p, numbers_of(raw[i]), means, weight, bias));
+              normalised<activation, LANES>(p, unpack(raw[i]), means, weight, bias));
     }
 }
 
@@ -265,14 +263,14 @@ template <int held> INLINE void norm_group(const tti_group_norm &p) {
 #pragma unroll
     for (int i = 0; i < held; i++) {
         if (own.row + i * own.at_once >= end) break;
-        floats<LANES> v = numbers_of(raw[i]);
+        floats<LANES> v = unpack(raw[i]);
         for (int j = 0; j < LANES; j++) sum += v[j] - shift;
     }
     float mean = shift + block_sum(sum) / all;
 #pragma unroll
     for (int i = 0; i < held; i++) {
         if (own.row + i * own.at_once >= end) break;
-        floats<LANES> v = numbers_of(raw[i]);
+        floats<LANES> v = unpack(raw[i]);
         for (int j = 0; j < LANES; j++) squares = fmaf(v[j] - mean, v[j] - mean, squares);
     }
     float inverse = rsqrtf(block_sum(squares) / all + p.epsilon);
