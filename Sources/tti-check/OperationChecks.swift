@@ -26,8 +26,9 @@ struct OperationChecks {
                     guard let fault = try fault(opCase, check, on: backend, type) else { continue }
                     failures.append("\(opCase): \(fault)")
                 }
-                if check == .replay, let fault = try memoryFault(type) {
-                    failures.append("memory between kernels: \(fault)")
+                if check == .replay {
+                    count += 1
+                    if let fault = try memoryFault(type) { failures.append("memory between kernels: \(fault)") }
                 }
                 report.add(
                     "\(options.backend) \(check.rawValue)", type, count: count, failures: failures, unit: "cases")
