@@ -64,6 +64,18 @@ extension CUDABackend {
             precondition(residual.shape == y.shape, "residual \(residual.shape) to \(y.shape)")
         }
         guard y.elementCount > 0 else { return y }
+        hold(y, of: [x] + (bias.map { [$0] } ?? []), adding: residual) { [weak self] y in
+            self?.convolve(x, weight, bias: bias, geometry, activation, adding: residual, into: y)
+        }
+        return y
+    }
+
+    private func convolve(
+        _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
+        _ activation: Activation, adding residual: Tensor?, into y: Tensor
+    ) {
+        let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2])
+        let (outputHeight, outputWidth) = (y.shape[1], y.shape[2])
         let form = unsafe unsafeDowncast(weight.form, to: KernelRows.self)
         let (address, channels) = wholeRows(x, width: weight.inputs)
         let (channelPieces, taps) = (channels / lanes, weight.kernelHeight * weight.kernelWidth)
@@ -73,14 +85,13 @@ extension CUDABackend {
             tti_tiles(
                 y: y.device, x: address, weight: form.elements.device, bias: floatBias(bias), residual: residual.device,
                 partial: 0, x_scales: 0, weight_scales: 0, weight_stride: Int64(taps * channelPieces * 16),
-                rows: Int32(batch * size.height * size.width), outputs: Int32(weight.outputs),
+                rows: Int32(batch * outputHeight * outputWidth), outputs: Int32(weight.outputs),
                 height: isMatrix ? 1 : Int32(height), width: isMatrix ? 1 : Int32(width),
-                output_height: isMatrix ? 1 : Int32(size.height), output_width: isMatrix ? 1 : Int32(size.width),
+                output_height: isMatrix ? 1 : Int32(outputHeight), output_width: isMatrix ? 1 : Int32(outputWidth),
                 shift: Int32(geometry.upsampling - 1), kernel_width: Int32(weight.kernelWidth),
                 stride: Int32(geometry.stride), top: Int32(geometry.top), left: Int32(geometry.left),
                 channel_pieces: Int32(channelPieces), pieces: Int32(taps * channelPieces), splits: 1,
-                activation: Int32(activation.rawValue)), rowsOfEntry: size.height * size.width)
-        return y
+                activation: Int32(activation.rawValue)), rowsOfEntry: outputHeight * outputWidth)
     }
 
     package func depthwiseConvolve(_ x: Tensor, _ weight: Tensor) -> Tensor {

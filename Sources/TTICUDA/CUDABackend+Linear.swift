@@ -99,11 +99,15 @@ extension CUDABackend {
         }
         let matrix = unsafe unsafeDowncast(weight.form, to: DeviceMatrix.self)
         if y.elementCount == 0 { return y }
-        if isDecoding(x) {
-            decode(x, matrix, norm: norm, bias: bias, activation, adding: residual, into: y)
-        } else {
-            multiply(
-                RowsProduct(x: x, matrix: matrix, bias: bias, activation: activation, residual: residual, y: y))
+        let isDecoding = isDecoding(x)
+        hold(y, of: [x] + (bias.map { [$0] } ?? []), adding: residual) { [weak self] y in
+            guard let self else { return }
+            if isDecoding {
+                decode(x, matrix, norm: norm, bias: bias, activation, adding: residual, into: y)
+            } else {
+                multiply(
+                    RowsProduct(x: x, matrix: matrix, bias: bias, activation: activation, residual: residual, y: y))
+            }
         }
         return y
     }

@@ -9,7 +9,7 @@ struct RowsProduct {
     let bias: Tensor?
     let activation: Activation
     let residual: Tensor?
-    let y: Tensor
+    var y: Tensor
 
     var entries: Int { x.shape[0] }
     var rowsOfEntry: Int { x.rowCount / entries }
@@ -83,6 +83,14 @@ extension CUDABackend {
 
     /// The library's best ways against our own kernels.
     private func fastestWay(_ product: RowsProduct, _ library: MatrixLibrary) -> ProductWay {
+        var product = product
+        // What is added must be there still when the product is made for the last time.
+        if let residual = product.residual, residual.overlaps(product.y) {
+            let elsewhere = scratch("result of a choice", product.y.byteCount)
+            product.y = Tensor(
+                buffer: Buffer(address: elsewhere, byteCount: product.y.byteCount) {}, byteOffset: 0,
+                shape: product.y.shape, dtype: product.y.dtype)
+        }
         let plan = tilePlan(product)
         var ways = library.fastest(3, product.shape, product.entries, addresses(product)).map { ProductWay.library($0) }
         for splits in Set([1, 2, 4, plan.splits]).sorted() where splits <= plan.most {

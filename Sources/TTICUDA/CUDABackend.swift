@@ -72,6 +72,8 @@ package final class CUDABackend: Backend {
     /// Memory that one kernel of an operation leaves something in for the next; its contents are undefined.
     /// - Parameter isZeroed: it begins as zeros; what is written there stays until it grows.
     func scratch(_ name: String, _ byteCount: Int, isZeroed: Bool = false) -> UInt {
+        // Which may use it too, and make it grow.
+        device.issueHeld()
         if let buffer = scratches[name], buffer.byteCount >= byteCount { return buffer.address }
         precondition(!device.isRecording, "scratch '\(name)' grows in a recording")
         do {

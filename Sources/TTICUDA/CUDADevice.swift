@@ -20,6 +20,8 @@ package final class CUDADevice {
     let driver: UnsafePointer<ctti_cuda_driver>
     let context: ctti_handle
     let stream: ctti_handle
+    /// What comes before the next piece of work.
+    private(set) var held: HeldProduct?
     /// What was refused first.
     private(set) var fault: DeviceError?
     /// Whether a step is being recorded: nothing may be allocated or waited for.
@@ -128,6 +130,7 @@ package final class CUDADevice {
     /// Waits for everything that was issued.
     /// - Throws: what went wrong since the last time.
     func synchronize(_ what: String = "work that was issued before") throws(DeviceError) {
+        issueHeld()
         makeCurrent()
         precondition(!isRecording, "waiting in a recording")
         if fault == nil { check(unsafe driver.pointee.synchronize_stream(stream), what) }
@@ -140,6 +143,18 @@ package final class CUDADevice {
 
     // MARK: Work
 
+    /// Keeps a product back until the next piece of work is issued or waited for.
+    func hold(_ product: HeldProduct) {
+        issueHeld()
+        held = product
+    }
+
+    func issueHeld() {
+        guard let product = held else { return }
+        held = nil
+        product.run()
+    }
+
     /// Starts a kernel after everything that was issued before.
     /// - Parameters:
     ///   - shared: bytes of dynamic shared memory.
@@ -147,6 +162,7 @@ package final class CUDADevice {
     func launch<Parameters: BitwiseCopyable>(
         _ kernel: CUDAKernel, grid: (Int, Int, Int), threads: Int, shared: Int, _ parameters: Parameters
     ) {
+        issueHeld()
         if fault != nil { return }
         precondition(
             grid.0 > 0 && grid.1 > 0 && grid.2 > 0 && grid.1 < 65536 && grid.2 < 65536, "\(kernel.name) of \(grid)")
@@ -175,6 +191,7 @@ package final class CUDADevice {
 
     /// Copies within the device's memory; the two do not overlap.
     func copy(_ bytes: Int, from source: UInt, to target: UInt) {
+        issueHeld()
         if fault != nil || bytes == 0 { return }
         makeCurrent()
         check(unsafe driver.pointee.copy(UInt64(target), UInt64(source), bytes, stream), "a copy of \(bytes) bytes")
@@ -182,6 +199,7 @@ package final class CUDADevice {
 
     /// Sets every byte.
     func fill(_ address: UInt, _ bytes: Int, _ byte: UInt8 = 0) {
+        issueHeld()
         if fault != nil || bytes == 0 { return }
         makeCurrent()
         check(unsafe driver.pointee.fill(UInt64(address), byte, bytes, stream), "filling \(bytes) bytes")
@@ -189,6 +207,7 @@ package final class CUDADevice {
 
     /// How long what `body` issues takes on the device; waits for it. nil when the device has failed.
     package func milliseconds(_ body: () -> Void) -> Float? {
+        issueHeld()
         makeCurrent()
         var (start, end): (ctti_handle?, ctti_handle?) = (nil, nil)
         guard fault == nil, unsafe driver.pointee.create_event(&start, 0) == 0,
@@ -200,6 +219,7 @@ package final class CUDADevice {
         }
         check(unsafe driver.pointee.record_event(start, stream), "marking a time")
         body()
+        issueHeld()
         check(unsafe driver.pointee.record_event(end, stream), "marking a time")
         guard check(unsafe driver.pointee.synchronize_event(end), "waiting for a time") else { return nil }
         var time: Float = 0
@@ -211,12 +231,14 @@ package final class CUDADevice {
     /// What `body` issues, as a graph that can be replayed; nothing of it is done.
     /// - Returns: nil when the device has failed.
     func capture(_ body: () -> Void) -> ctti_handle? {
+        issueHeld()
         makeCurrent()
         guard fault == nil, check(unsafe driver.pointee.begin_capture(stream, 2), "the beginning of a recording") else {
             return nil
         }
         isRecording = true
         body()
+        issueHeld()
         isRecording = false
         var graph: ctti_handle?
         guard check(unsafe driver.pointee.end_capture(stream, &graph), "the end of a recording"),
@@ -232,6 +254,7 @@ package final class CUDADevice {
     func keep(_ error: DeviceError) { if fault == nil { fault = error } }
 
     func replay(_ program: ctti_handle) {
+        issueHeld()
         if fault != nil { return }
         makeCurrent()
         check(unsafe driver.pointee.launch_graph(program, stream), "a replay")

@@ -4,6 +4,8 @@ extension Backend {
     package var attentionForm: AttentionForm { .flash }
     package var issuesAhead: Bool { false }
 
+    package func move(_ source: Tensor, to target: Tensor) { copy(source, to: target) }
+
     package func normLinear(
         _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
     ) -> Tensor {
@@ -56,7 +58,7 @@ extension Backend {
         arena.rewind(to: mark)
         // Not the backend's own `allocate`, which may fill what it gives out, and this may overlap the result.
         let kept = arena.allocate(result.shape, result.dtype)
-        if kept.byteOffset != result.byteOffset { copy(result, to: kept) }
+        if kept.byteOffset != result.byteOffset { move(result, to: kept) }
         return kept
     }
 

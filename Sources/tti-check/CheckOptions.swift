@@ -12,6 +12,8 @@ struct CheckOptions {
         case fused
         /// A replay against the first time, bit for bit.
         case replay
+        /// A result that goes to the place of something else against one that stays, bit for bit.
+        case moved
         /// How long each takes on a GPU, in microseconds, its operands in memory; only when it is asked for.
         case time
         /// How long each takes as one of many layers: weights in memory, activations in a cache; only when it is asked for.
@@ -28,7 +30,7 @@ struct CheckOptions {
     var backend = "cuda"
     var types: [DType] = [.float32, .bfloat16, .int8]
     var attention = AttentionForm.flash
-    var checks: [Check] = [.reference, .batch, .fused, .replay]
+    var checks: [Check] = [.reference, .batch, .fused, .replay, .moved]
     /// Parts of names of cases; empty for all.
     var filters: [String] = []
     /// Where the checkpoints are that ship.
@@ -42,12 +44,12 @@ struct CheckOptions {
     var isHelp = false
 
     static let help = """
-        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|time|chain|models]...
+        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|moved|time|chain|models]...
                   [--filter TEXT]... [--attention flash|eager] [--checkpoints FOLDER] [--quick] [--json FILE]
         tti-check --compile 80,90,100 [--json FILE]
 
         Holds every operation of a backend against the Double-precision reference: results, batches, fused operations,
-        replays; and, with --check models, the checkpoints that ship against the same on the CPU (--quick: small images, few
+        replays, results that move; and, with --check models, the checkpoints that ship against the same on the CPU (--quick: small images, few
         steps; --filter: by name). --compile compiles every kernel for GPUs of these compute capabilities, which need not be
         there. Exit 1 when something is not as it should be.
         """

@@ -42,7 +42,7 @@ struct OperationChecks {
 
     private func applies(_ check: CheckOptions.Check, _ opCase: OpCase) -> Bool {
         switch check {
-        case .reference, .time, .chain, .models: true
+        case .reference, .moved, .time, .chain, .models: true
         case .batch: opCase.isBatchable
         case .fused: OperationChecks.fused.contains(opCase.operation)
         // Operations that change an operand in place are not repeatable.
@@ -72,6 +72,7 @@ struct OperationChecks {
             let primitives = PrimitivesOnlyBackend(try options.makeBackend(type))
             return differences(opCase, try opCase.run(on: backend), try opCase.run(on: primitives), backend)
         case .replay: return try replayFault(opCase, type)
+        case .moved: return try movedFault(opCase, on: backend)
         case .time, .chain, .models: return nil
         }
     }
@@ -141,6 +142,28 @@ struct OperationChecks {
         backend.write(HostTensor(values, [count]), to: part(0, count))
         program.replay()
         return try backend.read(part(shift, count)) == values ? nil : "a replay gives something else"
+    }
+
+    /// The first result in a scope: it takes the place of what lies below it, which it may overlap.
+    private func movedFault(_ opCase: OpCase, on backend: any Backend) throws -> String? {
+        let direct = try opCase.run(on: backend)
+        try backend.reserve(arenaBytes: 64 << 20)
+        for skipped in [64, 1 << 20] {
+            backend.arena.rewind(to: 0)
+            let operation = try opCase.prepare(on: backend)
+            let mark = backend.arena.mark
+            let below = backend.allocate([skipped], .float32)
+            backend.write(OperationChecks.nonsense(below), to: below)
+            var results = operation()
+            guard results[0].buffer === backend.arena.buffer, results[0].byteOffset > mark else { continue }
+            backend.arena.rewind(to: mark)
+            let kept = backend.arena.allocate(results[0].shape, results[0].dtype)
+            backend.move(results[0], to: kept)
+            results[0] = kept
+            let values = try backend.read(kept).map { Double($0).bitPattern }
+            if values != direct[0].values.map(\.bitPattern) { return "another result \(skipped) numbers below" }
+        }
+        return nil
     }
 
     private final class Results {

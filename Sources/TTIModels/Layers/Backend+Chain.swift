@@ -12,7 +12,7 @@ extension Backend {
         precondition(result.buffer === arena.buffer, "the result of a layer lies in the arena")
         arena.rewind(to: x.byteOffset)
         let kept = arena.allocate(result.shape, result.dtype)
-        if kept.byteOffset != result.byteOffset { copy(result, to: kept) }
+        if kept.byteOffset != result.byteOffset { move(result, to: kept) }
         return kept
     }
 
@@ -24,7 +24,7 @@ extension Backend {
         precondition(result.buffer === arena.buffer, "the result of a layer lies in the arena")
         arena.rewind(to: below.byteOffset)
         let kept = arena.allocate(result.shape, result.dtype)
-        copy(result, to: kept)
+        move(result, to: kept)
         return kept
     }
 
