@@ -13,6 +13,9 @@ void ctti_multiply_int8_avx2(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
 void ctti_multiply_int8_vnni(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+// One or two rows; four panels beside each other.
+void ctti_multiply_int8_vnni_strips(
+    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
 void ctti_multiply_int8_amx(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
 void ctti_quantize_rows_avx512(

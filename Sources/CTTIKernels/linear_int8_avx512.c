@@ -2,7 +2,8 @@
 //
 // Few rows are bound by the bytes of the weights: a panel streams past all rows, 8 KB of it on their way. Many rows are bound by
 // multiply-adds: four for each of sixteen outputs in one instruction, 24 sums of 12 rows and 32 outputs in registers. Measured on
-// one core of Sapphire Rapids: 2 and 8 rows from memory at 97 to 100 % of reading it.
+// one core of Sapphire Rapids: 2 and 8 rows from memory at 97 to 100 % of reading it in one stream. One and two rows read four
+// panels beside each other there: in turns 1.15 to 1.4 times as fast from memory, the same from a cache.
 #if defined(__x86_64__)
 
 #include <math.h>
@@ -14,7 +15,8 @@
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")))
 #define INLINE static inline TARGET __attribute__((always_inline))
 
-enum { most_rows = 12, far_ahead = 8192 };
+// How many bytes of weights are on their way: in a tile, and in each stream of a strip.
+enum { most_rows = 12, strip_panels = 4, far_ahead = 8192, ahead = 2048 };
 
 INLINE void tile(int rows, const ctti_int8_product *product, size_t row, size_t panel) {
     const char *place = (const char *)product->panels + panel * 32 * product->inputs;
@@ -43,6 +45,47 @@ INLINE void tile(int rows, const ctti_int8_product *product, size_t row, size_t 
     }
 }
 
+// One or two rows and four panels beside each other: as many streams of weights.
+INLINE void strip(int rows, const ctti_int8_product *product, size_t row, size_t panel) {
+    size_t panel_bytes = 32 * product->inputs, stride = product->row_stride;
+    const char *place = (const char *)product->panels + panel * panel_bytes;
+    const uint8_t *x = product->x + row * stride;
+    __m512i sums[strip_panels][2][2];
+#pragma clang loop unroll(full)
+    for (int p = 0; p < strip_panels; p++) {
+        for (int r = 0; r < rows; r++) sums[p][r][0] = sums[p][r][1] = _mm512_setzero_si512();
+    }
+    for (size_t k = 0; k < product->inputs; k += 4, place += 128) {
+        __m512i factors[2];
+        for (int r = 0; r < rows; r++) {
+            int32_t four;
+            memcpy(&four, x + (size_t)r * stride + k, sizeof four);
+            factors[r] = _mm512_set1_epi32(four);
+        }
+#pragma clang loop unroll(full)
+        for (int p = 0; p < strip_panels; p++) {
+            const char *source = place + (size_t)p * panel_bytes;
+            __m512i first = _mm512_loadu_si512(source), second = _mm512_loadu_si512(source + 64);
+            _mm_prefetch(source + ahead, _MM_HINT_T0);
+            _mm_prefetch(source + ahead + 64, _MM_HINT_T0);
+            for (int r = 0; r < rows; r++) {
+                sums[p][r][0] = _mm512_dpbusd_epi32(sums[p][r][0], factors[r], first);
+                sums[p][r][1] = _mm512_dpbusd_epi32(sums[p][r][1], factors[r], second);
+            }
+        }
+    }
+#pragma clang loop unroll(full)
+    for (int p = 0; p < strip_panels; p++) {
+        size_t column = (panel + (size_t)p) * 32, left = product->outputs - column;
+        for (int r = 0; r < rows; r++) {
+            for (size_t v = 0; v < 2 && 16 * v < left; v++) {
+                ctti_finish_int8(
+                    product, sums[p][r][v], row + (size_t)r, column + 16 * v, left - 16 * v, product->activation);
+            }
+        }
+    }
+}
+
 #define TILE(rows) \
     TARGET static void tile_##rows(const ctti_int8_product *product, size_t row, size_t panel) { \
         tile(rows, product, row, panel); \
@@ -63,6 +106,17 @@ void ctti_multiply_int8_vnni(
             tiles[first_row + rows * (part + 1) / count - row](product, row, panel);
         }
     }
+}
+
+TARGET static void strip_1(const ctti_int8_product *product, size_t row, size_t panel) { strip(1, product, row, panel); }
+TARGET static void strip_2(const ctti_int8_product *product, size_t row, size_t panel) { strip(2, product, row, panel); }
+
+void ctti_multiply_int8_vnni_strips(
+    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end) {
+    for (; first + strip_panels <= end; first += strip_panels) {
+        (end_row - first_row == 1 ? strip_1 : strip_2)(product, first_row, first);
+    }
+    ctti_multiply_int8_vnni(product, first_row, end_row, first, end);
 }
 
 TARGET void ctti_quantize_rows_avx512(

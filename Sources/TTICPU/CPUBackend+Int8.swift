@@ -82,7 +82,8 @@ extension CPUBackend {
             // Blocks of rows that stay in the second-level cache, and parts as for other products.
             let units = wholeRows / 16
             let blocks = max(1, min(units, (wholeRows * stride + (3 << 18)) / (3 << 19)))
-            let streamed = panels.count * 32 * padded / (256 << 10)
+            let quarters = panels.count * 32 * padded / (256 << 10)
+            let streamed = rows <= 2 ? min(panels.count / 4, quarters) : quarters
             let wanted = panels.count * padded * max(4, rows / blocks) / (onTiles ? 65536 : 16384)
             let shared = (rows <= 8 ? 4 : 8) * pool.threadCount / blocks
             let parts = min(panels.count, max(1, streamed, min(wanted, shared)))
