@@ -9,20 +9,26 @@
 // The keys that one call attends over; a fixed number, so that sums do not depend on the threads.
 #define CTTI_DECODE_CHUNK 256
 
-// One query, and up to CTTI_DECODE_CHUNK keys.
+// The heads of one call at most.
+#define CTTI_DECODE_HEADS 4
+
+// One query of some heads, and up to CTTI_DECODE_CHUNK keys.
 typedef struct {
-    const float *q;
-    const void *keys, *values;  // the head's key 0; float32 or bfloat16
+    const float *q;             // [heads, width]
+    const void *keys, *values;  // the first head's key 0; float32 or bfloat16
     bool is_bf16;
     size_t stride, width;   // elements from key to key; of a head
     size_t value_stride;
+    size_t heads, head_stride;  // elements from a head's keys, or values, to the next one's
     const int32_t *places;  // which keys, or null for first ..< first + count
     size_t first, count;
     const void *next_keys, *next_values;  // what the next call reads first: asked for ahead; null when unknown
     float scale;
     const float *key_bias;    // by key, or null
     const float *score_bias;  // by key, or null
-    float *partial;           // the result: largest score, sum of weights, weighted sum of values [width]
+    size_t score_bias_stride;  // from head to head
+    float *partial;  // the result of each head: largest score, sum of weights, weighted sum of values [width]
+    size_t partial_stride;     // from head to head
 } ctti_decode_chunk;
 
 typedef struct {
