@@ -72,15 +72,19 @@ extension CUDABackend {
         let inner = (axis + 1..<shape.rank).reduce(dtype.byteCount) { $0 * shape[$1] }
         shape[axis] = parts.reduce(0) { $0 + $1.shape[axis] }
         let result = allocate(shape, dtype)
+        let parts = parts.filter { $0.elementCount > 0 }
         var offset = 0
-        for part in parts {
-            let bytes = part.shape[axis] * inner
+        for first in stride(from: 0, to: parts.count, by: 2) {
+            let pair = parts[first..<min(first + 2, parts.count)]
+            let bytes = pair.map { $0.shape[axis] * inner }
             launch(
-                "join", elements: outer * bytes, each: 16,
+                "join", grid: ((outer * (bytes.max() ?? 0)).dividedUp(by: 256 * 16), pair.count, 1), threads: 256,
                 tti_join(
-                    y: result.device, x: part.device, rows: Int64(outer), bytes: Int64(bytes), offset: Int64(offset),
+                    y: result.device, x: (parts[first].device, pair.last.device), rows: Int64(outer),
+                    bytes: (Int64(bytes[0]), Int64(bytes[bytes.count - 1])),
+                    offset: (Int64(offset), Int64(offset + (pair.count > 1 ? bytes[0] : 0))),
                     stride: Int64(shape[axis] * inner)))
-            offset += bytes
+            offset += bytes.reduce(0, +)
         }
         return result
     }

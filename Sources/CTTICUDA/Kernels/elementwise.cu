@@ -117,28 +117,29 @@ KERNEL(modulate, tti_modulate, THREADS) {
     });
 }
 
-// One part of a concatenation; bytes are moved in words of 16, 4 or 2.
-template <class word, class index> INLINE void join_at(const tti_join &p, index i) {
-    index words = p.bytes / sizeof(word), row = i / words, column = i % words;
+// One or two parts of a concatenation, grid (words, parts); bytes are moved in words of 16, 4 or 2.
+template <class word, class index> INLINE void join_at(const tti_join &p, int part, index i) {
+    index words = p.bytes[part] / sizeof(word), row = i / words, column = i % words;
     if (row >= (index)p.rows) return;
-    pointer<word>(p.y + p.offset + row * p.stride)[column] = pointer<const word>(p.x)[i];
+    pointer<word>(p.y + p.offset[part] + row * p.stride)[column] = pointer<const word>(p.x[part])[i];
 }
 
 template <class index> INLINE void join_rows(const tti_join &p) {
-    uint64_t sizes = p.x | p.y | p.offset | p.stride | p.bytes;
+    int part = blockIdx.y;
+    uint64_t sizes = p.x[part] | p.y | p.offset[part] | p.stride | p.bytes[part];
     index i = thread_index();
     if (sizes % 16 == 0) {
-        join_at<bytes16>(p, i);
+        join_at<bytes16>(p, part, i);
     } else if (sizes % 4 == 0) {
-        for (int j = 0; j < 4; j++) join_at<uint32_t>(p, i * 4 + j);
+        for (int j = 0; j < 4; j++) join_at<uint32_t>(p, part, i * 4 + j);
     } else {
-        for (int j = 0; j < 8; j++) join_at<uint16_t>(p, i * 8 + j);
+        for (int j = 0; j < 8; j++) join_at<uint16_t>(p, part, i * 8 + j);
     }
 }
 
 KERNEL(join, tti_join, THREADS) {
     wait_for_inputs();
-    if (p.rows * p.bytes < (int64_t)1 << 31) {
+    if (p.rows * p.bytes[blockIdx.y] < (int64_t)1 << 31) {
         join_rows<uint32_t>(p);
     } else {
         join_rows<uint64_t>(p);

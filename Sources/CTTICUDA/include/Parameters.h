@@ -37,8 +37,8 @@ typedef struct tti_modulate {
 
 // y row by row: `bytes` of each row of x, at `offset` in rows of `stride` bytes.
 typedef struct tti_join {
-    device_address y, x;
-    int64_t rows, bytes, offset, stride;
+    device_address y, x[2];
+    int64_t rows, bytes[2], offset[2], stride;
 } tti_join;
 
 // y [entries, count, width] = rows of x [batch, tokens, width]; -1 gives zeros.

@@ -19,6 +19,8 @@ package struct UNet {
 
     /// What the network needs of some prompts and steps.
     package struct Prepared {
+        /// What every residual block adds at every step, `[1, steps, of all blocks]`.
+        let shifts: Tensor
         let down: [UNetStage.Prepared]
         let middle: UNetStage.Prepared
         let up: [UNetStage.Prepared]
@@ -55,10 +57,11 @@ package struct UNet {
         text: Tensor, added: UNetConditioning.Added? = nil, timesteps: [Float], on b: any Backend
     ) -> Prepared {
         let embeddings = conditioning(timesteps, added, configuration, on: b)  // [steps, 1 or prompts, time width]
-        return Prepared(
-            down: down.map { $0.stage.prepare(text, embeddings, on: b) },
-            middle: middle.stage.prepare(text, embeddings, on: b),
-            up: up.map { $0.stage.prepare(text, embeddings, on: b) })
+        var shifts: [Tensor] = []
+        let down = down.map { $0.stage.prepare(text, embeddings, shifts: &shifts, on: b) }
+        let middle = middle.stage.prepare(text, embeddings, shifts: &shifts, on: b)
+        let up = up.map { $0.stage.prepare(text, embeddings, shifts: &shifts, on: b) }
+        return Prepared(shifts: b.concatenate(shifts, axis: 2), down: down, middle: middle, up: up)
     }
 
     /// - Parameters:
@@ -68,23 +71,25 @@ package struct UNet {
     /// - Returns: `[rows, height, width, output channels]`
     package func callAsFunction(_ latents: Tensor, at step: Tensor, _ prepared: Prepared, on b: any Backend) -> Tensor {
         b.scoped {
+            let shifts = b.gather(prepared.shifts, step.reshaped([1, 1]))
+                .reshaped([prepared.shifts.shape.last])
             // Each is left where it is until the way out takes it off the arena again.
             var skips = [b.convolve(latents, convolutionIn)]  // [rows, height, width, channels]
             for (level, prepared) in zip(down, prepared.down) {
                 for index in level.stage.blocks.indices {
-                    skips.append(level.stage(index, skips[skips.count - 1], at: step, prepared, on: b))
+                    skips.append(level.stage(index, skips[skips.count - 1], adding: shifts, prepared, on: b))
                 }
                 if let downsample = level.downsample {
                     skips.append(b.convolve(skips[skips.count - 1], downsample))  // [rows, h/2, w/2, channels]
                 }
             }
-            var x = middle(skips[skips.count - 1], at: step, prepared.middle, on: b)  // [rows, h, w, channels]
+            var x = middle(skips[skips.count - 1], adding: shifts, prepared.middle, on: b)  // [rows, h, w, channels]
             for (level, prepared) in zip(up, prepared.up) {
                 for index in level.stage.blocks.indices {
                     let skip = skips.removeLast()
                     x = b.replacing(x, above: skip) {
                         let joined = b.concatenate([x, skip], axis: 3)  // [rows, h, w, inputs + skip]
-                        return level.stage(index, joined, at: step, prepared, on: b)
+                        return level.stage(index, joined, adding: shifts, prepared, on: b)
                     }
                 }
                 if let upsample = level.upsample { x = b.replacing(x) { b.convolve($0, upsample) } }

@@ -50,17 +50,16 @@ struct UNetResidualBlock {
 
     /// - Parameters:
     ///   - x: `[rows, height, width, inputs]`
-    ///   - step: `[1]` int32
+    ///   - shift: of this step, `[width]` or `[prompts · 2 · width]`
     /// - Returns: `[rows, height, width, outputs]`
-    func callAsFunction(_ x: Tensor, at step: Tensor, _ shifts: Tensor, on b: any Backend) -> Tensor {
-        let shift = b.gather(shifts, step.reshaped([1, 1]))  // [1, 1, width] or [1, 1, prompts * 2 * width]
+    func callAsFunction(_ x: Tensor, adding shift: Tensor, on b: any Backend) -> Tensor {
         var h: Tensor  // [rows, height, width, outputs]
         if isPerPrompt {
             h = b.groupNormConvolve(x, norm1, .silu, convolution1)
             h = b.modulate(h, shift.reshaped([shift.elementCount / (2 * width), 2 * width]))
         } else {
             let convolution = Convolution(
-                weight: convolution1.weight, bias: shift.reshaped([width]), geometry: convolution1.geometry)
+                weight: convolution1.weight, bias: shift, geometry: convolution1.geometry)
             h = b.groupNormConvolve(x, norm1, .silu, convolution)
         }
         let residual = shortcut.map { b.linear(x, $0) } ?? x

@@ -8,22 +8,37 @@ struct UNetStage {
 
     /// What the blocks need of some prompts and steps.
     struct Prepared {
-        let shifts: [Tensor]
+        /// Where the shift of each block is among those of all blocks.
+        let shifts: [Range<Int>]
         /// Of each layer of each transformer.
         let keysValues: [[Tensor]]
     }
 
-    func prepare(_ text: Tensor, _ embeddings: Tensor, on b: any Backend) -> Prepared {
-        Prepared(
-            shifts: blocks.map { $0.prepare(embeddings, on: b) },
+    /// - Parameter shifts: of the blocks before, `[1, steps, …]` each; those of this stage come behind them.
+    func prepare(
+        _ text: Tensor, _ embeddings: Tensor, shifts: inout [Tensor], on b: any Backend
+    ) -> Prepared {
+        var end = shifts.reduce(0) { $0 + $1.shape.last }
+        let ranges = blocks.map { block in
+            let shift = block.prepare(embeddings, on: b)
+            shifts.append(shift)
+            defer { end += shift.shape.last }
+            return end..<end + shift.shape.last
+        }
+        return Prepared(
+            shifts: ranges,
             keysValues: transformers.map { $0?.prepare(text, on: b) ?? [] })
     }
 
     /// Block `index` and the layers behind it.
-    /// - Parameter x: `[rows, height, width, inputs]`
+    /// - Parameters:
+    ///   - x: `[rows, height, width, inputs]`
+    ///   - shifts: of all blocks at this step.
     /// - Returns: `[rows, height, width, channels]`
-    func callAsFunction(_ index: Int, _ x: Tensor, at step: Tensor, _ prepared: Prepared, on b: any Backend) -> Tensor {
-        let y = b.scoped { blocks[index](x, at: step, prepared.shifts[index], on: b) }
+    func callAsFunction(
+        _ index: Int, _ x: Tensor, adding shifts: Tensor, _ prepared: Prepared, on b: any Backend
+    ) -> Tensor {
+        let y = b.scoped { blocks[index](x, adding: shifts.prefixRows(prepared.shifts[index]), on: b) }
         guard let transformer = transformers[index] else { return y }
         return b.replacing(y) { transformer($0, prepared.keysValues[index], on: b) }
     }
@@ -68,8 +83,10 @@ struct UNetMiddle {
 
     /// - Parameter x: `[rows, height, width, channels]`
     /// - Returns: the same shape.
-    func callAsFunction(_ x: Tensor, at step: Tensor, _ prepared: UNetStage.Prepared, on b: any Backend) -> Tensor {
-        b.replacing(stage(0, x, at: step, prepared, on: b)) { stage(1, $0, at: step, prepared, on: b) }
+    func callAsFunction(
+        _ x: Tensor, adding shifts: Tensor, _ prepared: UNetStage.Prepared, on b: any Backend
+    ) -> Tensor {
+        b.replacing(stage(0, x, adding: shifts, prepared, on: b)) { stage(1, $0, adding: shifts, prepared, on: b) }
     }
 }
 
