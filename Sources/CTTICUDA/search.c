@@ -153,7 +153,10 @@ static void look_for_driver(void) {
     void *library = ctti_open_library(names, nowhere, &driver_search);
     // The driver is the system's even where the other libraries are somewhere else.
     if (!library) library = open_at(NULL, names, &driver_search);
-    if (library) fill(library, symbols, (void **)&driver, sizeof symbols / sizeof symbols[0], &driver_search);
+    const size_t count = sizeof symbols / sizeof symbols[0];
+    if (!library || !fill(library, symbols, (void **)&driver, count, &driver_search)) return;
+    static const char *const newer[] = {CTTI_NEWER_DRIVER_ENTRIES(CTTI_SYMBOL)};
+    for (size_t i = 0; i < sizeof newer / sizeof newer[0]; i++) ((void **)&driver)[count + i] = dlsym(library, newer[i]);
 }
 
 const ctti_cuda_driver *ctti_find_driver(ctti_search *search) {

@@ -12,6 +12,9 @@ static const char device_cuh[] = {
 static const char draw_cuh[] = {
 #embed "Kernels/draw.cuh"
     , 0};
+static const char hopper_cuh[] = {
+#embed "Kernels/hopper.cuh"
+    , 0};
 static const char philox_cuh[] = {
 #embed "Kernels/philox.cuh"
     , 0};
@@ -54,6 +57,9 @@ static const char eager_attention_cu[] = {
 static const char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
     , 0};
+static const char hopper_cu[] = {
+#embed "Kernels/hopper.cu"
+    , 0};
 static const char image_norm_cu[] = {
 #embed "Kernels/image_norm.cu"
     , 0};
@@ -80,6 +86,7 @@ const ctti_source ctti_kernel_headers[] = {
     SOURCE("attention_rows.cuh", attention_rows_cuh),
     SOURCE("device.cuh", device_cuh),
     SOURCE("draw.cuh", draw_cuh),
+    SOURCE("hopper.cuh", hopper_cuh),
     SOURCE("philox.cuh", philox_cuh),
     SOURCE("select.cuh", select_cuh),
     SOURCE("tiles.cuh", tiles_cuh),
@@ -98,6 +105,7 @@ const ctti_source ctti_kernel_sources[] = {
     SOURCE("diffusion.cu", diffusion_cu),
     SOURCE("eager_attention.cu", eager_attention_cu),
     SOURCE("elementwise.cu", elementwise_cu),
+    SOURCE("hopper.cu", hopper_cu),
     SOURCE("image_norm.cu", image_norm_cu),
     SOURCE("nearest.cu", nearest_cu),
     SOURCE("norm.cu", norm_cu),

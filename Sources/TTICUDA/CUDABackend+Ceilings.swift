@@ -51,7 +51,7 @@ extension CUDABackend {
             let part = Tensor(buffer: buffer, byteOffset: 2 * offset, shape: [values.count], dtype: .bfloat16)
             write(block, to: part)
         }
-        let shape = MatrixLibrary.Shape(rows: side, inputs: side, stride: side, outputs: side, adds: false)
+        let shape = ProductShape(rows: side, inputs: side, stride: side, outputs: side, adds: false)
         let addresses = ctti_product_addresses(
             y: buffer.address.device + UInt64(2 * matrixBytes), x: buffer.address.device,
             weight: buffer.address.device + UInt64(matrixBytes), residual: 0,

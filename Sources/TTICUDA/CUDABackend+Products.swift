@@ -18,39 +18,45 @@ struct RowsProduct {
     var isEnded: Bool { bias != nil || activation != .identity }
 
     /// What a choice depends on.
-    var shape: MatrixLibrary.Shape {
-        MatrixLibrary.Shape(
+    var shape: ProductShape {
+        ProductShape(
             rows: rowsOfEntry, inputs: matrix.inputs, stride: matrix.stride, outputs: matrix.outputs,
             adds: residual != nil && !isEnded, isFloatResult: isEnded)
     }
 
-    /// Whether the library can do it, and it may be worth while: it leaves float32 sums where more is to be done.
-    var suitsLibrary: Bool {
+    /// Whether rows are whole pieces of 16 bytes.
+    var isWhole: Bool {
         matrix.inputs % 8 == 0 && matrix.outputs % 8 == 0
-            && (x.address | y.address | (residual?.address ?? 0)) % 16 == 0 && (!isEnded || rowsOfEntry >= 128)
+            && (x.address | y.address | (residual?.address ?? 0)) % 16 == 0
     }
+
+    /// Whether the library can do it, and it may be worth while: it leaves float32 sums where more is to be done.
+    var suitsLibrary: Bool { isWhole && (!isEnded || rowsOfEntry >= 128) }
 }
 
 extension CUDABackend {
-    /// By cuBLASLt or by tiles, as was found to be faster when the shape was first met.
+    /// As was found to be fastest when the shape was first met: by cuBLASLt, by tiles, or by Hopper's own units.
     func multiply(_ product: RowsProduct) {
-        guard let matrixLibrary, product.suitsLibrary else { return multiplyTiles(product) }
+        guard matrixLibrary != nil && product.suitsLibrary || suitsHopper(product) else {
+            return multiplyTiles(product)
+        }
         let shape = product.shape
-        var way = matrixLibrary.choice(for: shape)
+        var way = productChoices.choice(for: shape)
         if way == nil {
-            let chosen = fastestWay(product, matrixLibrary)
-            matrixLibrary.keep(chosen, for: shape)
+            let chosen = fastestWay(product)
+            productChoices.keep(chosen, for: shape)
             way = chosen
         }
         if let way, !issue(product, way) { multiplyTiles(product) }
     }
 
-    /// - Returns: false when the library cannot do it.
+    /// - Returns: false when it cannot be done so.
     private func issue(_ product: RowsProduct, _ way: ProductWay) -> Bool {
         switch way {
         case .tiles(let splits):
             multiplyTiles(product, splits: splits)
             return true
+        case .hopper(let tile, let splits): return multiplyOnHopper(product, tile: tile, splits: splits)
         case .library(let way):
             guard let matrixLibrary, matrixLibrary.issue(product.shape, product.entries, way, addresses(product)) == 0
             else { return false }
@@ -82,7 +88,7 @@ extension CUDABackend {
     // MARK: Choice
 
     /// The library's best ways against our own kernels.
-    private func fastestWay(_ product: RowsProduct, _ library: MatrixLibrary) -> ProductWay {
+    private func fastestWay(_ product: RowsProduct) -> ProductWay {
         var product = product
         // What is added must be there still when the product is made for the last time.
         if let residual = product.residual, residual.overlaps(product.y) {
@@ -92,9 +98,13 @@ extension CUDABackend {
                 shape: product.y.shape, dtype: product.y.dtype)
         }
         let plan = tilePlan(product)
-        var ways = library.fastest(3, product.shape, product.entries, addresses(product)).map { ProductWay.library($0) }
+        var ways = hopperWays(product)
         for splits in Set([1, 2, 4, plan.splits]).sorted() where splits <= plan.most {
             ways.append(.tiles(splits: splits))
+        }
+        if let forced = productChoices.forced, let way = ways.first(where: { $0.name.hasPrefix(forced) }) { return way }
+        if let matrixLibrary, product.suitsLibrary {
+            ways += matrixLibrary.fastest(3, product.shape, product.entries, addresses(product)).map { .library($0) }
         }
         let copies = coldCopies(of: product.matrix)
         var best: (way: ProductWay, time: Float)?

@@ -24,6 +24,7 @@ package final class CUDABackend: Backend {
     let staging: Staging
     /// cuBLASLt, where it is found: nothing needs it.
     let matrixLibrary: MatrixLibrary?
+    let productChoices: ProductChoices
     /// `[1]` int32: set by operations of choice that meet a number that is not finite.
     let nonFinite: Tensor
     /// By the rows of an entry of the batch.
@@ -47,6 +48,7 @@ package final class CUDABackend: Backend {
         kernels = try KernelLibrary(device, activations: weightType == .float32 ? .float32 : .bfloat16)
         staging = try Staging(device, memory)
         matrixLibrary = weightType == .bfloat16 ? MatrixLibrary(device, memory) : nil
+        productChoices = ProductChoices(device)
         nonFinite = Tensor(buffer: try memory.allocate(4), byteOffset: 0, shape: [1], dtype: .int32)
         device.fill(nonFinite.address, 4)
     }

@@ -64,3 +64,14 @@ struct tti_cpu_file {
     const char *stamp;                  // of these headers; the driver's must be the same
     char *shared_begin, *shared_end;    // all __shared__ variables of the file
 };
+
+// What cuTensorMapEncodeTiled leaves in the 128 bytes of a map.
+struct tti_cpu_tensor_map {
+    unsigned long long mark, address;
+    unsigned long long strides[4];  // bytes, of the second dimension and on
+    unsigned sizes[5];
+    unsigned short box[5];
+    unsigned char steps[5], rank, element_bytes, swizzle;
+};
+
+enum : unsigned long long { tti_cpu_map_mark = 0x70616d726f736e74ull };

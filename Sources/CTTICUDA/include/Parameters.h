@@ -8,6 +8,13 @@
 
 typedef uint64_t device_address;
 
+// The driver copies parameters to where the device wants them; Swift has no such alignment.
+#if defined(__CUDACC_RTC__) || defined(TTI_ON_CPU)
+#define TTI_ALIGNED_ON_DEVICE(bytes) __attribute__((aligned(bytes)))
+#else
+#define TTI_ALIGNED_ON_DEVICE(bytes)
+#endif
+
 // MARK: elementwise.cu
 
 // y = x + other, where other's `period` elements repeat.
@@ -240,6 +247,32 @@ typedef struct tti_quantise_rows {
     device_address y, scales, x;
     int32_t rows, width, stride;
 } tti_quantise_rows;
+
+// MARK: hopper.cu
+
+// What the copy engine knows of a tensor, as the driver encodes it.
+typedef struct TTI_ALIGNED_ON_DEVICE(64) tti_tensor_map {
+    uint64_t words[16];
+} tti_tensor_map;
+
+// y [rows, outputs] = activation(x · weightᵀ + bias) + residual in bfloat16, for boxes of x [rows, inputs] and of weight
+// [outputs, inputs].
+typedef struct tti_hopper {
+    tti_tensor_map x, weight;
+    device_address y;
+    // [outputs] float32; or 0
+    device_address bias;
+    // [rows, outputs]; or 0
+    device_address residual;
+    // Where `splits` is more than 1: sums of parts of the depth [splits, rows, outputs].
+    device_address partial;
+    int32_t rows, outputs;
+    // Of 64 inputs.
+    int32_t blocks;
+    int32_t splits;
+    int32_t activation;
+    int32_t unused[3];
+} tti_hopper;
 
 // MARK: image_norm.cu
 

@@ -74,6 +74,12 @@ typedef struct ctti_launch_configuration {
     ENTRY(error_name, "cuGetErrorName", (ctti_status status, const char **text)) \
     ENTRY(error_text, "cuGetErrorString", (ctti_status status, const char **text))
 
+// What older drivers lack: members that may be NULL.
+#define CTTI_NEWER_DRIVER_ENTRIES(ENTRY) \
+    ENTRY(encode_tensor_map, "cuTensorMapEncodeTiled", \
+          (void *map, int type, uint32_t rank, void *address, const uint64_t *sizes, const uint64_t *strides, \
+           const uint32_t *box, const uint32_t *steps, int interleave, int swizzle, int promotion, int fill))
+
 // The compiler: libnvrtc.
 #define CTTI_COMPILER_ENTRIES(ENTRY) \
     ENTRY(version, "nvrtcVersion", (int *major, int *minor)) \
@@ -90,6 +96,7 @@ typedef struct ctti_launch_configuration {
 #define CTTI_MEMBER(name, symbol, parameters) ctti_status(*name) parameters;
 typedef struct ctti_cuda_driver {
     CTTI_DRIVER_ENTRIES(CTTI_MEMBER)
+    CTTI_NEWER_DRIVER_ENTRIES(CTTI_MEMBER)
 } ctti_cuda_driver;
 typedef struct ctti_cuda_compiler {
     CTTI_COMPILER_ENTRIES(CTTI_MEMBER)
@@ -106,6 +113,13 @@ typedef struct ctti_search {
 // Each looks once and keeps what it found; NULL when it is not there or too old. `search` may be NULL.
 const ctti_cuda_driver *ctti_find_driver(ctti_search *search);
 const ctti_cuda_compiler *ctti_find_compiler(ctti_search *search);
+
+// Encodes bfloat16 [rows, columns], `row_bytes` from one row to the next, for boxes of `box_rows` rows and 64 columns whose
+// 16-byte pieces are exchanged as hopper.cuh has it. Address and row_bytes are multiples of 16. Not 0 where the driver cannot.
+struct tti_tensor_map;
+ctti_status ctti_map_matrix(
+    const ctti_cuda_driver *driver, struct tti_tensor_map *map, ctti_address address, uint64_t rows, uint64_t columns,
+    uint64_t row_bytes, uint32_t box_rows);
 
 // The file of the library that an entry point's address lies in; the empty string when nobody knows.
 void ctti_file_of_entry(uintptr_t entry, char *path, size_t length);

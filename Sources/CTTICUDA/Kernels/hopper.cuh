@@ -1,0 +1,162 @@
+// What Hopper alone has words for (compute capability 9.0): copies of boxes of tensors to shared memory that end at barriers
+// there, and products of matrices in shared memory that go on by themselves.
+//
+// A box of bfloat16 has rows of 128 bytes, 64 elements of the depth. The eight 16-byte pieces of a row stand in the order
+// piece XOR (row mod 8): the copies write them so, and the products read them so; boxes begin at multiples of 1024 bytes.
+#pragma once
+#include "device.cuh"
+
+// Elements of a box's row, and its bytes.
+#define BOX_WIDTH 64
+#define BOX_ROW_BYTES 128
+
+struct __align__(8) bytes8 {
+    uint32_t word[2];
+};
+
+#ifdef TTI_ON_CPU
+#include "hopper_on_cpu.h"
+#else
+
+// The block's dynamic shared memory, aligned as boxes are.
+#define SHARED_BOXES(name) extern __shared__ __align__(1024) char name[]
+
+INLINE uint32_t shared_address(const void *shared) { return (uint32_t)__cvta_generic_to_shared(shared); }
+
+// MARK: Barriers
+
+// A phase of a barrier ends when so many have arrived, and all bytes that were announced have landed.
+INLINE void begin_barrier(uint64_t *barrier, int arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
+}
+// What begin_barrier did is seen by copies.
+INLINE void show_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+INLINE void arrive(uint64_t *barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+}
+// Arrives, and announces bytes of copies.
+INLINE void arrive_expecting(uint64_t *barrier, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
+                 : "memory");
+}
+// Waits for the end of a phase: of the even ones (0, 2, …) with `odd` 0, of the odd ones with 1.
+INLINE void wait_barrier(uint64_t *barrier, uint32_t odd) {
+    uint32_t address = shared_address(barrier), is_done;
+    do {
+        asm volatile("{\n.reg .pred done;\n"
+                     "mbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+                     "selp.u32 %0, 1, 0, done;\n}"
+                     : "=r"(is_done)
+                     : "r"(address), "r"(odd)
+                     : "memory");
+    } while (!is_done);
+}
+
+// Waits for `threads` threads of the block, which come to the barrier of this number (1 to 15).
+INLINE void wait_for_threads(int number, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
+}
+
+// MARK: Copies
+
+INLINE void expect_map(const tti_tensor_map *map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"((uint64_t)map) : "memory");
+}
+// Begins to copy the box at (column, row); what is outside the tensor becomes zeros.
+INLINE void copy_box(void *shared, const tti_tensor_map *map, uint64_t *barrier, int column, int row) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+                     shared_address(shared)),
+                 "l"((uint64_t)map), "r"(shared_address(barrier)), "r"(column), "r"(row)
+                 : "memory");
+}
+
+// MARK: Products
+
+// Rows of boxes in shared memory, as products find them.
+typedef uint64_t box_rows;
+INLINE box_rows rows_at(const void *shared) {
+    return (uint64_t)((shared_address(shared) & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+// The same rows, `bytes` further on in the depth.
+INLINE box_rows further(box_rows rows, int bytes) { return rows + (bytes >> 4); }
+
+// Stands before the first product after the sums were touched.
+INLINE void multiply_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// Ends a group of products.
+INLINE void multiply_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// Waits until at most `left` groups of this warpgroup are under way.
+template <int left> INLINE void multiply_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(left) : "memory"); }
+
+#define PLACES_0 "%0, %1, %2, %3, %4, %5, %6, %7"
+#define PLACES_1 "%8, %9, %10, %11, %12, %13, %14, %15"
+#define PLACES_2 "%16, %17, %18, %19, %20, %21, %22, %23"
+#define PLACES_3 "%24, %25, %26, %27, %28, %29, %30, %31"
+#define PLACES_4 "%32, %33, %34, %35, %36, %37, %38, %39"
+#define PLACES_5 "%40, %41, %42, %43, %44, %45, %46, %47"
+#define PLACES_6 "%48, %49, %50, %51, %52, %53, %54, %55"
+#define PLACES_7 "%56, %57, %58, %59, %60, %61, %62, %63"
+#define PLACES_8 "%64, %65, %66, %67, %68, %69, %70, %71"
+#define PLACES_9 "%72, %73, %74, %75, %76, %77, %78, %79"
+#define PLACES_10 "%80, %81, %82, %83, %84, %85, %86, %87"
+#define PLACES_11 "%88, %89, %90, %91, %92, %93, %94, %95"
+#define PLACES_12 "%96, %97, %98, %99, %100, %101, %102, %103"
+#define PLACES_13 "%104, %105, %106, %107, %108, %109, %110, %111"
+#define PLACES_14 "%112, %113, %114, %115, %116, %117, %118, %119"
+#define PLACES_15 "%120, %121, %122, %123, %124, %125, %126, %127"
+#define TO_8 PLACES_0
+#define TO_16 TO_8 ", " PLACES_1
+#define TO_24 TO_16 ", " PLACES_2
+#define TO_32 TO_24 ", " PLACES_3
+#define TO_40 TO_32 ", " PLACES_4
+#define TO_48 TO_40 ", " PLACES_5
+#define TO_56 TO_48 ", " PLACES_6
+#define TO_64 TO_56 ", " PLACES_7
+#define TO_72 TO_64 ", " PLACES_8
+#define TO_80 TO_72 ", " PLACES_9
+#define TO_88 TO_80 ", " PLACES_10
+#define TO_96 TO_88 ", " PLACES_11
+#define TO_104 TO_96 ", " PLACES_12
+#define TO_112 TO_104 ", " PLACES_13
+#define TO_120 TO_112 ", " PLACES_14
+#define TO_128 TO_120 ", " PLACES_15
+#define SUMS_8(i)                                                                                              \
+    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
+        "+f"(d[i + 7])
+
+#define SUMS_TO_8 SUMS_8(0)
+#define SUMS_TO_16 SUMS_TO_8, SUMS_8(8)
+#define SUMS_TO_24 SUMS_TO_16, SUMS_8(16)
+#define SUMS_TO_32 SUMS_TO_24, SUMS_8(24)
+#define SUMS_TO_40 SUMS_TO_32, SUMS_8(32)
+#define SUMS_TO_48 SUMS_TO_40, SUMS_8(40)
+#define SUMS_TO_56 SUMS_TO_48, SUMS_8(48)
+#define SUMS_TO_64 SUMS_TO_56, SUMS_8(56)
+#define SUMS_TO_72 SUMS_TO_64, SUMS_8(64)
+#define SUMS_TO_80 SUMS_TO_72, SUMS_8(72)
+#define SUMS_TO_88 SUMS_TO_80, SUMS_8(80)
+#define SUMS_TO_96 SUMS_TO_88, SUMS_8(88)
+#define SUMS_TO_104 SUMS_TO_96, SUMS_8(96)
+#define SUMS_TO_112 SUMS_TO_104, SUMS_8(104)
+#define SUMS_TO_120 SUMS_TO_112, SUMS_8(112)
+#define SUMS_TO_128 SUMS_TO_120, SUMS_8(120)
+
+// Begins d += a · bᵀ for 64 rows of a, `columns` rows of b, depth 16 (or, with `adds` 0, d = a · bᵀ); done by the four warps of
+// a warpgroup. In warp w, with g = lane / 4, t = lane % 4: d[4j], d[4j + 1] are of row 16w + g, columns 8j + 2t and the next;
+// d[4j + 2], d[4j + 3] the same of row 16w + g + 8.
+#define MULTIPLY_SHARED(columns, count, a_place, b_place, adds_place, places, ...)                               \
+    INLINE void multiply_shared(float(&d)[count], box_rows a, box_rows b, int adds) {                             \
+        asm volatile("{\n.reg .pred adds;\nsetp.ne.b32 adds, " adds_place ", 0;\n"                               \
+                     "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" places "}, " a_place      \
+                     ", " b_place ", adds, 1, 1, 0, 0;\n}"                                                       \
+                     : __VA_ARGS__                                                                                \
+                     : "l"(a), "l"(b), "r"(adds));                                                                \
+    }
+MULTIPLY_SHARED(64, 32, "%32", "%33", "%34", TO_32, SUMS_TO_32)
+MULTIPLY_SHARED(96, 48, "%48", "%49", "%50", TO_48, SUMS_TO_48)
+MULTIPLY_SHARED(128, 64, "%64", "%65", "%66", TO_64, SUMS_TO_64)
+MULTIPLY_SHARED(160, 80, "%80", "%81", "%82", TO_80, SUMS_TO_80)
+MULTIPLY_SHARED(192, 96, "%96", "%97", "%98", TO_96, SUMS_TO_96)
+MULTIPLY_SHARED(256, 128, "%128", "%129", "%130", TO_128, SUMS_TO_128)
+
+#endif

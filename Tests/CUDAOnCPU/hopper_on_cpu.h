@@ -1,0 +1,217 @@
+// What hopper.cuh says with Hopper's own instructions, in C++. Copies land when somebody waits at their barrier and not before;
+// products are made when they are waited for, so that a stage that is filled again too early is found out.
+#pragma once
+
+#define SHARED_BOXES(name)                                                   \
+    char *const name = (char *)__builtin_assume_aligned(tti_cpu_boxes(), 1024)
+
+TTI_CPU_INLINE char *tti_cpu_boxes(TTI_CPU_PLACE) {
+    char *shared = tti_cpu_dynamic_shared();
+    if ((unsigned long)shared % 1024) tti_cpu->fail(716, "shared memory is no multiple of 1024 bytes", {"SHARED_BOXES", file, line});
+    return shared;
+}
+
+// MARK: Barriers
+
+struct tti_cpu_phases {
+    unsigned short count, left;
+    int bytes : 31;
+    unsigned odd : 1;
+};
+static_assert(sizeof(tti_cpu_phases) == 8, "a barrier has 64 bits");
+
+struct tti_cpu_box_copy {
+    char *target;
+    const tti_cpu_tensor_map *map;
+    uint64_t *barrier;
+    int at[5];
+};
+
+// Begins as all bits set, as every shared variable.
+__shared__ int tti_cpu_box_copies_less_one;
+static tti_cpu_box_copy tti_cpu_box_copies[256];
+
+TTI_CPU_UNCHECKED static void tti_cpu_end_phase(uint64_t *barrier) {
+    tti_cpu_phases *phases = (tti_cpu_phases *)barrier;
+    if (phases->left || phases->bytes) return;
+    phases->odd ^= 1;
+    phases->left = phases->count;
+}
+
+TTI_CPU_UNCHECKED static int tti_cpu_box_bytes(const tti_cpu_tensor_map *map) {
+    int bytes = map->element_bytes;
+    for (int i = 0; i < map->rank; i++) bytes *= map->box[i];
+    return bytes;
+}
+
+// Rows of 128 bytes; pieces of 16 change places by the bits of their address.
+TTI_CPU_INLINE unsigned long tti_cpu_swizzled(unsigned long address) { return address ^ (address >> 7 & 7) << 4; }
+
+TTI_CPU_UNCHECKED static void tti_cpu_land(const tti_cpu_box_copy &copy) {
+    const tti_cpu_tensor_map *map = copy.map;
+    int rows = 1, width = map->box[0], bytes = map->element_bytes;
+    for (int i = 1; i < map->rank; i++) rows *= map->box[i];
+    for (int row = 0; row < rows; row++) {
+        bool inside = true;
+        unsigned long long address = map->address;
+        for (int i = 1, rest = row; i < map->rank; i++) {
+            int place = copy.at[i] + rest % map->box[i] * map->steps[i];
+            rest /= map->box[i];
+            inside = inside && place >= 0 && (unsigned)place < map->sizes[i];
+            address += (unsigned long long)place * map->strides[i - 1];
+        }
+        for (int i = 0; i < width; i++) {
+            int column = copy.at[0] + i;
+            char *target = (char *)tti_cpu_swizzled((unsigned long)copy.target + (unsigned long)((row * width + i) * bytes));
+            if (inside && column >= 0 && (unsigned)column < map->sizes[0])
+                __builtin_memcpy(target, (const char *)address + (long)column * bytes, (unsigned long)bytes);
+            else
+                __builtin_memset(target, 0, (unsigned long)bytes);
+        }
+    }
+}
+
+TTI_CPU_UNCHECKED static void tti_cpu_land_at(uint64_t *barrier) {
+    int count = tti_cpu_box_copies_less_one + 1, kept = 0;
+    for (int i = 0; i < count; i++) {
+        const tti_cpu_box_copy copy = tti_cpu_box_copies[i];
+        if (copy.barrier != barrier) {
+            tti_cpu_box_copies[kept++] = copy;
+            continue;
+        }
+        tti_cpu_land(copy);
+        tti_cpu_phases *phases = (tti_cpu_phases *)barrier;
+        phases->bytes = phases->bytes - tti_cpu_box_bytes(copy.map);
+        tti_cpu_end_phase(barrier);
+    }
+    tti_cpu_box_copies_less_one = kept - 1;
+}
+
+TTI_CPU_INLINE void begin_barrier(uint64_t *barrier, int arrivals, TTI_CPU_PLACE) {
+    if (!tti_cpu->is_shared(barrier, 8)) tti_cpu->fail(700, "the barrier is not in shared memory", {"begin_barrier", file, line});
+    tti_cpu_phases phases = {(unsigned short)arrivals, (unsigned short)arrivals, 0, 0};
+    __builtin_memcpy(barrier, &phases, 8);
+}
+TTI_CPU_INLINE void show_barriers() { __asm__ volatile("" ::: "memory"); }
+
+TTI_CPU_INLINE void arrive_expecting(uint64_t *barrier, int bytes, TTI_CPU_PLACE) {
+    tti_cpu_phases *phases = (tti_cpu_phases *)barrier;
+    if (phases->left == 0 || phases->left > phases->count)
+        tti_cpu->fail(719, "more have arrived than the barrier was begun with", {"arrive", file, line});
+    phases->left--;
+    phases->bytes = phases->bytes + bytes;
+    tti_cpu_end_phase(barrier);
+}
+TTI_CPU_INLINE void arrive(uint64_t *barrier, TTI_CPU_PLACE) { arrive_expecting(barrier, 0, file, line); }
+
+TTI_CPU_INLINE void wait_barrier(uint64_t *barrier, uint32_t odd, TTI_CPU_PLACE) {
+    for (;;) {
+        tti_cpu_land_at(barrier);
+        if (((volatile tti_cpu_phases *)barrier)->odd != odd) return;
+        tti_cpu->yield({"wait_barrier", file, line});
+    }
+}
+
+__shared__ int tti_cpu_named_arrived_less_one[16];
+__shared__ unsigned tti_cpu_named_rounds[16];
+
+TTI_CPU_INLINE void wait_for_threads(int number, int threads, TTI_CPU_PLACE) {
+    volatile unsigned *rounds = &tti_cpu_named_rounds[number];
+    unsigned round = *rounds;
+    volatile int *arrived = &tti_cpu_named_arrived_less_one[number];
+    *arrived = *arrived + 1;
+    if (*arrived + 1 == threads) {
+        *arrived = -1;
+        *rounds = round + 1;
+        return;
+    }
+    while (*rounds == round) tti_cpu->yield({"wait_for_threads", file, line});
+}
+
+// MARK: Copies
+
+TTI_CPU_INLINE void expect_map(const void *) {}
+
+TTI_CPU_INLINE void copy_box(void *shared, const void *map, uint64_t *barrier, int column, int row, TTI_CPU_PLACE) {
+    const tti_cpu_place place = {"copy_box", file, line};
+    const tti_cpu_tensor_map *own = (const tti_cpu_tensor_map *)map;
+    if ((unsigned long)map % 64) tti_cpu->fail(716, "the map is no multiple of 64", place);
+    if (own->mark != tti_cpu_map_mark || own->rank != 2) tti_cpu->fail(719, "the map was not encoded for two dimensions", place);
+    int bytes = tti_cpu_box_bytes(own), count = tti_cpu_box_copies_less_one + 1;
+    if ((unsigned long)shared % 1024) tti_cpu->fail(716, "a box does not begin at a multiple of 1024", place);
+    if (!tti_cpu->is_shared(shared, (unsigned)bytes)) tti_cpu->fail(700, "the box is not in shared memory", place);
+    if (count == 256) tti_cpu->fail(719, "too many copies are under way", place);
+    __builtin_memset(shared, 0xff, (unsigned long)bytes);
+    tti_cpu_box_copies[count] = {(char *)shared, own, barrier, {column, row, 0, 0, 0}};
+    tti_cpu_box_copies_less_one = count;
+}
+
+// MARK: Products
+
+typedef unsigned long box_rows;
+TTI_CPU_INLINE box_rows rows_at(const void *shared) { return (unsigned long)shared; }
+TTI_CPU_INLINE box_rows further(box_rows rows, int bytes) { return rows + (unsigned long)bytes; }
+
+struct tti_cpu_product {
+    float *d;
+    int count, adds;
+    box_rows a, b;
+    bool is_last;  // of its group
+};
+
+__shared__ int tti_cpu_products_less_one[1024];
+static tti_cpu_product tti_cpu_products[1024][64];
+
+TTI_CPU_INLINE int tti_cpu_thread_number() { return (int)(tti_cpu->current->warp * 32 + tti_cpu->current->lane); }
+
+TTI_CPU_UNCHECKED static void tti_cpu_read_row(box_rows rows, int row, float values[16]) {
+    for (int k = 0; k < 16; k++)
+        values[k] = __uint_as_float((unsigned)*(const unsigned short *)tti_cpu_swizzled(rows + (unsigned long)(row * 128 + k * 2)) << 16);
+}
+
+TTI_CPU_UNCHECKED static void tti_cpu_multiply_shared(const tti_cpu_product &product) {
+    int lane = (int)tti_cpu->current->lane, row = (int)(tti_cpu->current->warp % 4) * 16 + lane / 4;
+    float a[2][16], b[16];
+    for (int i = 0; i < 2; i++) tti_cpu_read_row(product.a, row + 8 * i, a[i]);
+    for (int j = 0; j < product.count / 4; j++)
+        for (int e = 0; e < 2; e++) {
+            tti_cpu_read_row(product.b, 8 * j + lane % 4 * 2 + e, b);
+            for (int i = 0; i < 2; i++) {
+                float *d = product.d + 4 * j + 2 * i + e, sum = product.adds ? *d : 0;
+                for (int k = 0; k < 16; k++) sum += a[i][k] * b[k];
+                *d = sum;
+            }
+        }
+}
+
+TTI_CPU_INLINE void multiply_begin() { __asm__ volatile("" ::: "memory"); }
+
+template <int count> TTI_CPU_INLINE void multiply_shared(float (&d)[count], box_rows a, box_rows b, int adds, TTI_CPU_PLACE) {
+    const tti_cpu_place place = {"multiply_shared", file, line};
+    int thread = tti_cpu_thread_number(), waiting = tti_cpu_products_less_one[thread] + 1;
+    if (!tti_cpu->is_shared((const void *)a, 64 * 128 - 96) || !tti_cpu->is_shared((const void *)b, 2 * count * 128 - 96))
+        tti_cpu->fail(700, "the operands are not in shared memory", place);
+    if (waiting == 64) tti_cpu->fail(719, "too many products are under way", place);
+    if (!adds) __builtin_memset(d, 0xff, sizeof d);
+    tti_cpu_products[thread][waiting] = {d, count, adds, a, b, false};
+    tti_cpu_products_less_one[thread] = waiting;
+}
+
+TTI_CPU_INLINE void multiply_commit() {
+    int thread = tti_cpu_thread_number(), last = tti_cpu_products_less_one[thread];
+    if (last >= 0) tti_cpu_products[thread][last].is_last = true;
+}
+
+template <int left> TTI_CPU_INLINE void multiply_wait(TTI_CPU_PLACE) {
+    int thread = tti_cpu_thread_number(), count = tti_cpu_products_less_one[thread] + 1, groups = 0, done = 0;
+    tti_cpu_product *products = tti_cpu_products[thread];
+    for (int i = 0; i < count; i++) groups += products[i].is_last;
+    while (done < count && groups > left) {
+        tti_cpu_multiply_shared(products[done]);
+        groups -= products[done++].is_last;
+    }
+    for (int i = done; i < count; i++) products[i - done] = products[i];
+    tti_cpu_products_less_one[thread] = count - done - 1;
+    __asm__ volatile("" ::: "memory");
+    tti_cpu->meet(0xffffffffu, nullptr, tti_cpu_nothing, tti_cpu_aligned, {"multiply_wait", file, line});
+}
