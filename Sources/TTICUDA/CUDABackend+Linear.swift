@@ -135,35 +135,53 @@ extension CUDABackend {
         return sizes.first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount } ?? 8
     }
 
-    /// The most that a block asks of the shared memory for rows, so that two blocks fit a multiprocessor.
-    private static let sharedBytes = 96 << 10
+    /// The most that a block asks of the shared memory, so that two blocks fit a multiprocessor.
+    private static let sharedBytes = 110 << 10
+
+    /// What decode_linear.cu needs to take rows by way of registers; nil when they do not go that way: with a norm there are
+    /// at most 2048 inputs, or 4096.
+    private func rowFactor(_ x: Tensor, _ matrix: DeviceMatrix, norm: NormParameters?) -> Int? {
+        let (inputs, addresses) = (matrix.inputs, x.device | (norm?.weight).device | (norm?.bias).device)
+        guard activationType == .bfloat16, inputs % 256 == 0, addresses % 16 == 0,
+            inputs <= (norm == nil ? 8192 : 2048) || inputs == (norm == nil ? 16384 : 4096)
+        else { return nil }
+        return (65536 * 256 + inputs - 1) / inputs
+    }
 
     /// One pass over the weights for up to 16 rows.
     private func decode(
         _ x: Tensor, _ matrix: DeviceMatrix, norm: NormParameters?, bias: Tensor?, _ activation: Activation,
         adding residual: Tensor?, into y: Tensor
     ) {
-        let isFloat = activationType == .float32
-        let unit = isFloat ? 128 : matrix.elements.dtype == .int8 ? 64 : 32
+        let (isFloat, isInt8) = (activationType == .float32, matrix.elements.dtype == .int8)
+        let unit = isFloat ? 128 : isInt8 ? 64 : 32
         let padded = (matrix.inputs + unit - 1) / unit * unit
-        let rowBytes = isFloat ? padded * 4 : matrix.elements.dtype == .int8 ? padded * 3 + 128 : padded * 2 + 64
+        let factor = rowFactor(x, matrix, norm: norm)
+        // As float32, as int8 beside bfloat16, as bfloat16.
+        let rowBytes = isFloat ? padded * 4 : isInt8 ? padded * 3 + 128 : padded * 2 + 64
         let normBytes = norm == nil ? 0 : padded * 8
-        let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / rowBytes)
-        let group = min(x.rowCount, isFloat ? 8 : 16, fitting)
         let eights = (matrix.outputs + 7) / 8
-        let tiles = isFloat ? 1 : tilesOfBlock(eights: eights, outputBytes: padded * matrix.elements.dtype.byteCount)
-        let shared = max(group * rowBytes + normBytes, 8 * group * tiles * 8 * 4)
+        let tiles =
+            factor == nil ? 1 : tilesOfBlock(eights: eights, outputBytes: padded * matrix.elements.dtype.byteCount)
+        // The warps' parts of each output: 12 numbers.
+        let partBytes = tiles * 8 * 48
+        let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / (rowBytes + partBytes))
+        let group = min(x.rowCount, isFloat ? 8 : 16, fitting)
+        let shared = group * (rowBytes + partBytes) + normBytes
+        let type = isFloat ? "float" : isInt8 ? "int8" : "bfloat16"
         let kernel =
             isFloat
             ? "decode_linear_float_\(group <= 2 ? 2 : 8)"
-            : "decode_linear_\(matrix.elements.dtype == .int8 ? "int8" : "bfloat16")_\(tiles)"
+            : factor == nil
+                ? "decode_linear_\(type)_any" : "decode\(norm == nil ? "" : "_norm")_linear_\(type)_\(tiles)"
         let parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.weight).device,
             norm_bias: (norm?.bias).device, rows: Int32(x.rowCount), group: Int32(group),
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
             activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
-            epsilon: norm?.epsilon ?? 0)
+            epsilon: norm?.epsilon ?? 0, share: 1 / Float(matrix.inputs),
+            row_factor: Int32(factor ?? 0))
         launch(
             kernel, grid: ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1), threads: 256,
             shared: shared, parameters)

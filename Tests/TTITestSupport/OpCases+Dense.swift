@@ -49,6 +49,10 @@ extension OpCase {
         linear(1, 1, 4096, 24),
         linear(1, 12, 4096, 24),
         linear(1, 1, 24, 4097),
+        // Rows of whole pieces of 256 inputs: more than eight, and more than a thread keeps to itself.
+        linear(9, 1, 1024, 40, residual: true),
+        linear(3, 1, 4096, 24, bias: true),
+        linear(2, 1, 16384, 8),
         // More than a megabyte of weights, which some processors read in four streams; 35 panels are not a multiple of four.
         linear(1, 1, 513, 1100, bias: true, .gelu, residual: true),
         linear(2, 1, 513, 1100, bias: true, residual: true),
@@ -60,7 +64,11 @@ extension OpCase {
         linear(1, 1, 1024, 4096, .gelu, purpose: .checkAndMeasure),
         linear(8, 1, 1024, 4096, .gelu, purpose: .checkAndMeasure),
         linear(2, 1, 1024, 8192, purpose: .measure),
+        linear(2, 1, 2048, 2048, residual: true, purpose: .measure),
         linear(2, 1, 2048, 8192, .gelu, purpose: .measure),
+        linear(2, 1, 8192, 2048, residual: true, purpose: .measure),
+        linear(2, 1, 4096, 4096, residual: true, purpose: .measure),
+        linear(2, 1, 16384, 4096, residual: true, purpose: .measure),
         // Masked decoding: amused-256's products, and the text encoder's.
         linear(2, 256, 768, 768, residual: true, purpose: .measure),
         linear(2, 256, 768, 6144, purpose: .measure),
