@@ -16,7 +16,8 @@ extension CUDABackend {
         guard suitsHopper(product) else { return [] }
         let depth = product.matrix.inputs.dividedUp(by: CUDABackend.hopperBlock)
         return HopperTile.all.indices.flatMap { index in
-            let tiles = HopperTile.all[index].count(product.rowsOfEntry, product.matrix.outputs)
+            let tile = HopperTile.all[index], tiles = tile.count(product.rowsOfEntry, product.matrix.outputs)
+            if tile.down * tile.across > 1 && !device.hasClusters { return [ProductWay]() }
             return [1, 2, 4].filter { $0 == 1 || (tiles * $0 <= device.multiprocessorCount && depth >= 8 * $0) }
                 .map { ProductWay.hopper(tile: index, splits: $0) }
         }
@@ -29,14 +30,18 @@ extension CUDABackend {
         let (tile, matrix) = (HopperTile.all[tile], product.matrix)
         let (rows, outputs) = (product.x.rowCount, matrix.outputs)
         var parameters = tti_hopper()
-        let isMapped =
-            unsafe ctti_map_matrix(
-                device.driver, &parameters.x, product.x.device, UInt64(rows), UInt64(matrix.inputs),
-                UInt64(matrix.inputs * 2), UInt32(tile.rows)) == 0
-            && ctti_map_matrix(
-                device.driver, &parameters.weight, matrix.elements.device, UInt64(outputs), UInt64(matrix.inputs),
-                UInt64(matrix.stride * 2), UInt32(tile.columns)) == 0
-        guard isMapped else { return false }
+        /// The map of a matrix's rows, which start `stride` elements apart.
+        func map(_ address: UInt64, _ rows: Int, _ stride: Int, box: Int) -> tti_tensor_map? {
+            var map = tti_tensor_map()
+            let status = unsafe ctti_map_matrix(
+                device.driver, &map, address, UInt64(rows), UInt64(matrix.inputs), UInt64(2 * stride), UInt32(box))
+            return status == 0 ? map : nil
+        }
+        guard let x = map(product.x.device, rows, matrix.inputs, box: tile.rows / tile.across),
+            let weight = map(matrix.elements.device, outputs, matrix.stride, box: tile.columns / tile.down)
+        else { return false }
+        parameters.x = x
+        parameters.weight = weight
         parameters.y = product.y.device
         parameters.bias = floatBias(product.bias)
         parameters.residual = product.residual.device

@@ -2,6 +2,15 @@
 // products are made when they are waited for, so that a stage that is filled again too early is found out.
 #pragma once
 
+// This device has no clusters of more than one block.
+#define KERNEL_OF_CLUSTER(name, parameters, threads, blocks, cluster)      \
+    static_assert((cluster) == 1, "blocks run one after the other");       \
+    KERNEL_RESIDENT(name, parameters, threads, blocks)
+TTI_CPU_INLINE void arrive_at(uint64_t *, int) {}
+TTI_CPU_INLINE void arrive_in_cluster() {}
+TTI_CPU_INLINE void wait_for_cluster() {}
+TTI_CPU_INLINE void copy_box_to(uint32_t, void *, const void *, uint64_t *, int, int) {}
+
 #define SHARED_BOXES(name)                                                   \
     char *const name = (char *)__builtin_assume_aligned(tti_cpu_boxes(), 1024)
 

@@ -9,16 +9,20 @@
 
 #if defined(TTI_BF16) && __CUDA_ARCH__ == 900
 
-// A tile of `rows` × `columns`; `warpgroups` share its rows.
-template <int rows_, int columns_, int warpgroups_, int stages_> struct hopper_tile {
+// A tile of `rows` × `columns`; `warpgroups` share its rows. Blocks of a cluster have `down` · `across` neighbouring tiles: the
+// ones below each other share the weights that they load, those beside each other x.
+template <int rows_, int columns_, int warpgroups_, int stages_, int down_, int across_> struct hopper_tile {
+    static const int down = down_, across = across_, cluster = down * across;
     static const int rows = rows_, columns = columns_, warpgroups = warpgroups_, stages = stages_;
     static const int parts = rows / warpgroups / 64, consumers = warpgroups * 128;
+    // Blocks that fill a block's stages.
+    static const int fillers = down + across - 1;
     static const int x_bytes = rows * BOX_ROW_BYTES, stage_bytes = x_bytes + columns * BOX_ROW_BYTES;
     // Sums on their way to the outputs: rows lie eight numbers further than they must, in different banks.
     static const int sum_stride = columns + 8;
     static_assert(rows == parts * warpgroups * 64, "64 rows a product");
     static_assert(rows * sum_stride * 4 <= stages * stage_bytes, "sums go where the stages were");
-    static_assert(stage_bytes % 1024 == 0 && x_bytes % 1024 == 0, "boxes are aligned");
+    static_assert(rows % (8 * across) == 0 && columns % (8 * down) == 0, "boxes are aligned");
 };
 
 // Where a tile is, and which blocks of the depth its block adds up.
@@ -28,9 +32,10 @@ struct hopper_place {
 
 template <class tile> INLINE hopper_place place_of_block(const tti_hopper &p) {
     hopper_place at;
-    int down = (p.rows + tile::rows - 1) / tile::rows;
-    at.row = blockIdx.x % down * tile::rows;
-    at.column = blockIdx.x / down * tile::columns;
+    int rank = blockIdx.x % tile::cluster, cluster = blockIdx.x / tile::cluster;
+    int down = (p.rows + tile::down * tile::rows - 1) / (tile::down * tile::rows);
+    at.row = (cluster % down * tile::down + rank % tile::down) * tile::rows;
+    at.column = (cluster / down * tile::across + rank / tile::down) * tile::columns;
     at.first = p.blocks * (int)blockIdx.y / p.splits;
     at.count = p.blocks * (int)(blockIdx.y + 1) / p.splits - at.first;
     return at;
@@ -69,26 +74,71 @@ template <int stages> struct ring_position {
 
 // MARK: Loading
 
+// This block's share of a stage's boxes goes to all blocks that read it.
+template <class tile> struct hopper_loader {
+    const tti_hopper &p;
+    const hopper_ring<tile> &ring;
+    int x_row, weights_row, x_offset, weights_offset;
+    uint32_t x_blocks, weights_blocks;
+
+    INLINE_MEMBER hopper_loader(const tti_hopper &p, const hopper_ring<tile> &ring, const hopper_place &at)
+        : p(p), ring(ring) {
+        int rank = blockIdx.x % tile::cluster, below = rank % tile::down, beside = rank / tile::down;
+        int x_rows = tile::rows / tile::across, weights_rows = tile::columns / tile::down;
+        x_row = at.row + beside * x_rows;
+        x_offset = beside * x_rows * BOX_ROW_BYTES;
+        weights_row = at.column + below * weights_rows;
+        weights_offset = below * weights_rows * BOX_ROW_BYTES;
+        weights_blocks = ((1u << tile::down) - 1) << (beside * tile::down);
+        x_blocks = 0;
+        for (int i = 0; i < tile::across; i++) x_blocks |= 1u << (i * tile::down + below);
+    }
+
+    INLINE_MEMBER void load_x(int stage, int block) const {
+        char *target = ring.x(stage) + x_offset;
+        if (tile::across > 1) copy_box_to(x_blocks, target, &p.x, &ring.full[stage], block * BOX_WIDTH, x_row);
+        else copy_box(target, &p.x, &ring.full[stage], block * BOX_WIDTH, x_row);
+    }
+
+    INLINE_MEMBER void load_weights(int stage, int block) const {
+        char *target = ring.weights(stage) + weights_offset;
+        if (tile::down > 1)
+            copy_box_to(weights_blocks, target, &p.weight, &ring.full[stage], block * BOX_WIDTH, weights_row);
+        else copy_box(target, &p.weight, &ring.full[stage], block * BOX_WIDTH, weights_row);
+    }
+};
+
 // One thread asks for everything.
 template <class tile>
 INLINE void load_boxes(const tti_hopper &p, const hopper_ring<tile> &ring, const hopper_place &at) {
+    hopper_loader<tile> loader(p, ring, at);
     int early = min(at.count, tile::stages);
     for (int i = 0; i < early; i++) {
         arrive_expecting(&ring.full[i], tile::stage_bytes);
-        copy_box(ring.weights(i), &p.weight, &ring.full[i], (at.first + i) * BOX_WIDTH, at.column);
+        loader.load_weights(i, at.first + i);
     }
     wait_for_inputs();
-    for (int i = 0; i < early; i++) {
-        copy_box(ring.x(i), &p.x, &ring.full[i], (at.first + i) * BOX_WIDTH, at.row);
-    }
+    for (int i = 0; i < early; i++) loader.load_x(i, at.first + i);
     ring_position<tile::stages> next;
     for (int i = tile::stages; i < at.count; i++) {
         wait_barrier(&ring.empty[next.stage], next.odd);
-        uint64_t *full = &ring.full[next.stage];
-        arrive_expecting(full, tile::stage_bytes);
-        copy_box(ring.x(next.stage), &p.x, full, (at.first + i) * BOX_WIDTH, at.row);
-        copy_box(ring.weights(next.stage), &p.weight, full, (at.first + i) * BOX_WIDTH, at.column);
+        arrive_expecting(&ring.full[next.stage], tile::stage_bytes);
+        loader.load_x(next.stage, at.first + i);
+        loader.load_weights(next.stage, at.first + i);
         next.advance();
+    }
+}
+
+// The warp has done with a stage: the blocks that fill it are told, by a lane each.
+template <class tile> INLINE void release_stage(const hopper_ring<tile> &ring, int stage) {
+    int lane = threadIdx.x % WARP;
+    if (tile::cluster == 1) {
+        if (lane == 0) arrive(&ring.empty[stage]);
+    } else if (lane < tile::fillers) {
+        int rank = blockIdx.x % tile::cluster, below = rank % tile::down, beside = rank / tile::down;
+        // Those of its column, then the others of its row.
+        int other = lane - tile::down + (lane - tile::down >= beside);
+        arrive_at(&ring.empty[stage], lane < tile::down ? beside * tile::down + lane : other * tile::down + below);
     }
 }
 
@@ -117,7 +167,7 @@ INLINE void multiply_boxes(
         multiply_commit();
         // The products of the stage before are done.
         multiply_wait<1>();
-        if (i > 0 && threadIdx.x % WARP == 0) arrive(&ring.empty[used]);
+        if (i > 0) release_stage<tile>(ring, used);
         used = next.stage;
         next.advance();
     }
@@ -184,13 +234,23 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
         expect_map(&p.x);
         for (int i = 0; i < tile::stages; i++) {
             begin_barrier(&ring.full[i], 1);
-            begin_barrier(&ring.empty[i], tile::consumers / WARP);
+            begin_barrier(&ring.empty[i], tile::consumers / WARP * tile::fillers);
         }
         show_barriers();
     }
     __syncthreads();
+    if (tile::cluster > 1) {
+        // Others write to this block's shared memory from here on, until all have done with everybody's stages.
+        arrive_in_cluster();
+        wait_for_cluster();
+    }
     if (threadIdx.x >= tile::consumers) {
         if (threadIdx.x == tile::consumers) load_boxes<tile>(p, ring, at);
+        __syncwarp();
+        if (tile::cluster > 1) {
+            arrive_in_cluster();
+            wait_for_cluster();
+        }
         return;
     }
     wait_for_inputs();
@@ -200,16 +260,21 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     }
     float d[tile::parts][tile::columns / 2];
     multiply_boxes<tile>(d, ring, at);
+    if (tile::cluster > 1) arrive_in_cluster();
     finish_rows<tile>(p, ring, d, at);
+    if (tile::cluster > 1) wait_for_cluster();
 }
 
 // MARK: Kernels
 
 // `blocks` blocks are to be on a multiprocessor.
-#define HOPPER(rows, columns, warpgroups, stages, blocks)                                                   \
-    KERNEL_RESIDENT(hopper_##rows##x##columns##x##stages, tti_hopper, (warpgroups) * 128 + WARP, blocks) {      \
-        SHARED_BOXES(shared);                                                                              \
-        multiply_on_hopper<hopper_tile<rows, columns, warpgroups, stages>>(p, shared);                      \
+#define HOPPER(rows, columns, warpgroups, stages, blocks) HOPPER_CLUSTER(rows, columns, warpgroups, stages, blocks, 1, 1)
+#define HOPPER_CLUSTER(rows, columns, warpgroups, stages, blocks, down, across)                                        \
+    KERNEL_OF_CLUSTER(                                                                                                \
+        hopper_##rows##x##columns##x##stages##_##down##x##across, tti_hopper, (warpgroups) * 128 + WARP, blocks,        \
+        (down) * (across)) {                                                                                          \
+        SHARED_BOXES(shared);                                                                                         \
+        multiply_on_hopper<hopper_tile<rows, columns, warpgroups, stages, down, across>>(p, shared);                   \
     }
 
 HOPPER(64, 128, 1, 4, 2)
@@ -222,5 +287,22 @@ HOPPER(128, 160, 2, 5, 1)
 HOPPER(128, 192, 2, 5, 1)
 HOPPER(128, 256, 2, 4, 1)
 HOPPER(256, 128, 2, 4, 1)
+#ifndef TTI_ON_CPU
+HOPPER_CLUSTER(128, 64, 2, 8, 1, 2, 1)
+HOPPER_CLUSTER(128, 64, 2, 8, 1, 2, 2)
+HOPPER_CLUSTER(128, 64, 2, 8, 1, 4, 1)
+HOPPER_CLUSTER(128, 128, 2, 3, 2, 2, 1)
+HOPPER_CLUSTER(128, 128, 2, 6, 1, 2, 1)
+HOPPER_CLUSTER(128, 128, 2, 6, 1, 2, 2)
+HOPPER_CLUSTER(128, 128, 2, 6, 1, 4, 1)
+HOPPER_CLUSTER(128, 160, 2, 5, 1, 2, 1)
+HOPPER_CLUSTER(128, 192, 2, 5, 1, 2, 1)
+HOPPER_CLUSTER(128, 192, 2, 5, 1, 4, 1)
+HOPPER_CLUSTER(128, 192, 2, 5, 1, 2, 2)
+HOPPER_CLUSTER(128, 256, 2, 4, 1, 2, 1)
+HOPPER_CLUSTER(128, 256, 2, 4, 1, 4, 1)
+HOPPER_CLUSTER(128, 256, 2, 4, 1, 2, 2)
+HOPPER_CLUSTER(256, 128, 2, 4, 1, 2, 1)
+#endif
 
 #endif
