@@ -6,7 +6,8 @@
 
 bool is_shared(const void *address, unsigned bytes) {
     const char *begin = (const char *)address, *end = begin + bytes;
-    return (begin >= shared_memory && end <= shared_memory + current_launch->shared_bytes) ||
+    const char *shared = current()->block->shared;
+    return (begin >= shared && end <= shared + current_launch->shared_bytes) ||
            (begin >= current_file->shared_begin && end <= current_file->shared_end);
 }
 

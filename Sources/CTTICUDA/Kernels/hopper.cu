@@ -241,14 +241,14 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     __syncthreads();
     if (tile::cluster > 1) {
         // Others write to this block's shared memory from here on, until all have done with everybody's stages.
-        arrive_in_cluster();
+        arrive_in_cluster<tile::cluster>();
         wait_for_cluster();
     }
     if (threadIdx.x >= tile::consumers) {
         if (threadIdx.x == tile::consumers) load_boxes<tile>(p, ring, at);
         __syncwarp();
         if (tile::cluster > 1) {
-            arrive_in_cluster();
+            arrive_in_cluster<tile::cluster>();
             wait_for_cluster();
         }
         return;
@@ -260,7 +260,7 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     }
     float d[tile::parts][tile::columns / 2];
     multiply_boxes<tile>(d, ring, at);
-    if (tile::cluster > 1) arrive_in_cluster();
+    if (tile::cluster > 1) arrive_in_cluster<tile::cluster>();
     finish_rows<tile>(p, ring, d, at);
     if (tile::cluster > 1) wait_for_cluster();
 }
@@ -287,7 +287,6 @@ HOPPER(128, 160, 2, 5, 1)
 HOPPER(128, 192, 2, 5, 1)
 HOPPER(128, 256, 2, 4, 1)
 HOPPER(256, 128, 2, 4, 1)
-#ifndef TTI_ON_CPU
 HOPPER_CLUSTER(128, 64, 2, 8, 1, 2, 1)
 HOPPER_CLUSTER(128, 64, 2, 8, 1, 2, 2)
 HOPPER_CLUSTER(128, 64, 2, 8, 1, 4, 1)
@@ -303,6 +302,5 @@ HOPPER_CLUSTER(128, 256, 2, 4, 1, 2, 1)
 HOPPER_CLUSTER(128, 256, 2, 4, 1, 4, 1)
 HOPPER_CLUSTER(128, 256, 2, 4, 1, 2, 2)
 HOPPER_CLUSTER(256, 128, 2, 4, 1, 2, 1)
-#endif
 
 #endif

@@ -66,7 +66,7 @@ INLINE void arrive_at(uint64_t *barrier, int block) {
                  : "memory");
 }
 // All threads of a cluster arrive, and wait for the others.
-INLINE void arrive_in_cluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+template <int cluster> INLINE void arrive_in_cluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 INLINE void wait_for_cluster() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 
 // Waits for `threads` threads of the block, which come to the barrier of this number (1 to 15).
