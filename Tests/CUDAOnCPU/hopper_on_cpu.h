@@ -127,6 +127,11 @@ TTI_CPU_INLINE void arrive_at(uint64_t *barrier, int block, TTI_CPU_PLACE) {
     arrive(tti_cpu_in_block(barrier, (unsigned)block), file, line);
 }
 
+// Four numbers from another block's shared memory.
+template <class T = floats<4>> TTI_CPU_INLINE T load_from(const float *shared, int block) {
+    return *(const T *)__builtin_assume_aligned(tti_cpu_in_block(shared, (unsigned)block), 16);
+}
+
 // The number of the thread in its cluster, and how many there are.
 TTI_CPU_INLINE int tti_cpu_thread_number() { return (int)(tti_cpu->current->warp * 32 + tti_cpu->current->lane); }
 
