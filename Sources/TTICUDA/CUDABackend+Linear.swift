@@ -1,4 +1,5 @@
 internal import CTTICUDA
+internal import Glibc
 package import TTICore
 
 /// A matrix `[outputs, inputs]` as it came, row after row; rows begin at multiples of 128 bytes and end in zeros.
@@ -125,14 +126,30 @@ extension CUDABackend {
         return converted.device
     }
 
-    /// How many times eight outputs a block makes. One block for each multiprocessor, when it can ask for all its weights at
-    /// once (64 KB): then the next product's block fits beside it, and asks for its own before this one ends. Of larger
-    /// matrices two blocks are under way.
-    private func tilesOfBlock(eights: Int, outputBytes: Int) -> Int {
-        let sizes = [1, 2, 3, 4, 6]
+    /// How many times eight outputs a block makes at once, and how many such groups one after the other. One block for each
+    /// multiprocessor, when it can ask for all its weights at once (64 KB): then the next product's block fits beside it, and
+    /// asks for its own before this one ends. Of larger matrices two blocks are under way.
+    private func tilesOfBlock(outputs: Int, outputBytes: Int) -> (tiles: Int, groups: Int) {
+        let (sizes, eights) = ([1, 2, 3, 4, 6], (outputs + 7) / 8)
         let alone = sizes.first { (eights + $0 - 1) / $0 <= device.multiprocessorCount } ?? 8
-        if alone * 8 * outputBytes <= 64 << 10 { return alone }
-        return sizes.first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount } ?? 8
+        if alone * 8 * outputBytes <= 64 << 10 { return (alone, 1) }
+        let tiles = sizes.first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount }
+        // Groups come out even, and so do the loads of a warp, four of 64 bytes for each tile.
+        return tiles.map { ($0, 1) } ?? (outputs % 32 == 0 && outputBytes % 2048 == 0 ? (4, 2) : (6, 1))
+    }
+
+    /// TTI_DECODE_ALONE: bytes of a matrix from which on there is one block a multiprocessor (an experiment).
+    private static let form: Int? = unsafe getenv("TTI_DECODE_ALONE").flatMap { unsafe Int(String(cString: $0)) }
+
+    /// Tiles and groups of tiles for one block a multiprocessor (an experiment).
+    private func aloneTiles(outputs: Int, loadsOfWarp: Int) -> (tiles: Int, groups: Int)? {
+        let each = (outputs / 8 + device.multiprocessorCount - 1) / device.multiprocessorCount
+        for tiles in [4, 2, 1, 6, 3] where outputs % (tiles * 8) == 0 {
+            let groups = (each + tiles - 1) / tiles
+            if groups * tiles > each + each / 8 { continue }
+            if groups == 1 || loadsOfWarp % (16 / tiles) == 0 { return (tiles, groups) }
+        }
+        return nil
     }
 
     /// The most that a block asks of the shared memory, so that two blocks fit a multiprocessor.
@@ -161,10 +178,15 @@ extension CUDABackend {
         let rowBytes = isFloat ? padded * 4 : isInt8 ? padded * 3 + 128 : padded * 2 + 64
         let normBytes = norm == nil ? 0 : padded * 8
         let eights = (matrix.outputs + 7) / 8
-        let tiles =
-            factor == nil ? 1 : tilesOfBlock(eights: eights, outputBytes: padded * matrix.elements.dtype.byteCount)
+        let matrixBytes = padded * matrix.elements.dtype.byteCount
+        var (tiles, groups) = factor == nil ? (1, 1) : tilesOfBlock(outputs: matrix.outputs, outputBytes: matrixBytes)
+        if factor != nil, let form = CUDABackend.form, matrixBytes * matrix.outputs >= form,
+            let alone = aloneTiles(outputs: matrix.outputs, loadsOfWarp: matrixBytes / 512)
+        {
+            (tiles, groups) = alone
+        }
         // The warps' parts of each output: 12 numbers.
-        let partBytes = tiles * 8 * 48
+        let partBytes = tiles * 8 * 48 * min(2, groups)
         let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / (rowBytes + partBytes))
         let group = min(x.rowCount, isFloat ? 8 : 16, fitting)
         let shared = group * (rowBytes + partBytes) + normBytes
@@ -181,9 +203,9 @@ extension CUDABackend {
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
             activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
             epsilon: norm?.epsilon ?? 0, share: 1 / Float(matrix.inputs),
-            row_factor: Int32(factor ?? 0))
+            row_factor: Int32(factor ?? 0), tile_groups: Int32(groups))
         launch(
-            kernel, grid: ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1), threads: 256,
+            kernel, grid: ((eights + tiles * groups - 1) / (tiles * groups), (x.rowCount + group - 1) / group, 1), threads: 256,
             shared: shared, parameters)
     }
 }

@@ -138,6 +138,8 @@ TTI_CPU_INLINE void copy_commit() { tti_cpu->copy_commit(); }
 template <int left> TTI_CPU_INLINE void copy_wait() { tti_cpu->copy_wait(left); }
 
 TTI_CPU_INLINE void wait_for_inputs() { tti_cpu->waited(); }
+TTI_CPU_INLINE void only_wait_for_inputs() { tti_cpu->waited(); }
+TTI_CPU_INLINE void let_next_begin() {}
 
 template <class T> TTI_CPU_INLINE void settle(T &) {}
 

@@ -53,6 +53,8 @@ extension OpCase {
         linear(9, 1, 1024, 40, residual: true),
         linear(3, 1, 4096, 24, bias: true),
         linear(2, 1, 16384, 8),
+        // More outputs than two blocks a multiprocessor make at once on a large GPU.
+        linear(2, 1, 1024, 12800, residual: true),
         // More than a megabyte of weights, which some processors read in four streams; 35 panels are not a multiple of four.
         linear(1, 1, 513, 1100, bias: true, .gelu, residual: true),
         linear(2, 1, 513, 1100, bias: true, residual: true),

@@ -19,6 +19,11 @@
 
 // Loads of 16 bytes that a thread has under way.
 #define IN_FLIGHT 16
+// When the next kernel is brought in: 0 when inputs may be read, 1 when they lie in shared memory, 2 when the last weights
+// have been asked for.
+#ifndef TTI_TRIGGER
+#define TTI_TRIGGER 0
+#endif
 
 #ifdef TTI_BF16
 
@@ -79,14 +84,17 @@ template <int tiles> struct weight_stream {
     // are at most 8 rows, and of each 16 bytes the second and the third word have changed places: as they are they make a
     // tile whose upper half has words 0 and 1 of a row, and whose lower half has words 2 and 3. Either way the same products
     // are added in the same order. With `is_single` all weights are under way already.
+    // After it come those of `next`, if there are any.
     template <bool is_short, bool is_single, class number>
-    INLINE_MEMBER void multiply(const char *x, int rows, number *parts) {
+    INLINE_MEMBER void multiply(const char *x, int rows, number *parts, const char *next) {
         constexpr int chains = chains_of<tiles, number>::count;
         number d[chains][tiles][4] = {};
+        if (TTI_TRIGGER == 2 && is_single) let_next_begin();
         const char *low_row = x + own, *high_row = x + second;
         int left = count;
 #pragma unroll 1
         do {
+            if (TTI_TRIGGER == 2 && !is_single && left <= depth && !next) let_next_begin();
 #pragma unroll
             for (int i = 0; i < depth; i++) {
                 if (i >= left) break;
@@ -109,6 +117,9 @@ template <int tiles> struct weight_stream {
                 if (!is_single && i + depth < left) {
 #pragma unroll
                     for (int t = 0; t < tiles; t++) w[i][t] = load_stream(base + row[t] + (i + depth) * step);
+                } else if (!is_single && next) {
+#pragma unroll
+                    for (int t = 0; t < tiles; t++) w[i][t] = load_stream(next + row[t] + i * step);
                 }
             }
             if (is_single) break;
@@ -117,6 +128,7 @@ template <int tiles> struct weight_stream {
             base += depth * step;
             left -= depth;
         } while (left > 0);
+        base = next;
         // Where words 2 and 3 of a row are, in the lower half or beside the others.
         constexpr int half = is_short ? 2 : 0;
         int g = threadIdx.x % WARP / 4;
@@ -133,13 +145,28 @@ template <int tiles> struct weight_stream {
             }
         }
     }
-    template <class number> INLINE_MEMBER void multiply(const char *x, int rows, number *parts) {
+    // All groups of outputs of the block, one after the other: end(group, parts) finishes one.
+    template <class number, class End>
+    INLINE_MEMBER void multiply(const char *x, int rows, number *parts, int part_count, int groups, int64_t pitch, End end) {
         if (rows > 8) {
-            multiply<false, false>(x, rows, parts);
-        } else if (count <= depth) {
-            multiply<true, true>(x, rows, parts);
+            multiply_groups<false>(x, rows, parts, part_count, groups, pitch, end);
+        } else if (groups == 1 && count <= depth) {
+            multiply<true, true>(x, rows, parts, nullptr);
+            end(0, parts);
         } else {
-            multiply<true, false>(x, rows, parts);
+            multiply_groups<true>(x, rows, parts, part_count, groups, pitch, end);
+        }
+    }
+    template <bool is_short, class number, class End>
+    INLINE_MEMBER void multiply_groups(const char *x, int rows, number *parts, int part_count, int groups, int64_t pitch,
+                                       End end) {
+        const char *start = base;
+#pragma unroll 1
+        for (int group = 0; group < groups; group++) {
+            number *own_parts = parts + group % 2 * part_count;
+            start += pitch;
+            multiply<is_short, false>(x, rows, own_parts, group + 1 < groups ? start : nullptr);
+            end(group, own_parts);
         }
     }
 };
@@ -150,8 +177,9 @@ struct output_scale {
     float first;
 
     INLINE_MEMBER output_scale(const tti_decode_linear &p, int output) : scales(pointer<const float>(p.scales)) {
-        first = output < p.outputs ? scales[output] : 0.0f;
+        ask(p, output);
     }
+    INLINE_MEMBER void ask(const tti_decode_linear &p, int output) { first = output < p.outputs ? scales[output] : 0.0f; }
     INLINE_MEMBER float of(int32_t sum, float row, int i, int output) const {
         return __fmul_rn((float)sum, __fmul_rn(row, i < THREADS ? first : scales[output]));
     }
@@ -161,9 +189,11 @@ template <int tiles, bool is_normed> INLINE void multiply_bfloat16(const tti_dec
     SHARED_MEMORY(shared);
     constexpr int outputs = tiles * 8;
     int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
-    int stride = p.inputs * 2 + 64, first_output = blockIdx.x * outputs;
+    int stride = p.inputs * 2 + 64, first_output = blockIdx.x * outputs * p.tile_groups;
+    int groups = min(p.tile_groups, (p.outputs - first_output + outputs - 1) / outputs);
+    int part_count = p.group * outputs * PARTS;
     float *parts = (float *)shared;
-    char *x = shared + p.group * outputs * PARTS * sizeof(float);
+    char *x = shared + part_count * min(p.tile_groups, 2) * sizeof(float);
     float *norm = (float *)(x + p.group * stride);
     bool is_short = rows <= 8;
 
@@ -172,12 +202,17 @@ template <int tiles, bool is_normed> INLINE void multiply_bfloat16(const tti_dec
     const element *source = pointer<const element>(p.x) + (int64_t)first_row * p.inputs + threadIdx.x * LANES;
     settle(source);
     if (is_normed) stage_whole_norm(p, norm);
-    wait_for_inputs();
+    only_wait_for_inputs();
+    if (TTI_TRIGGER == 0) let_next_begin();
     bring_rows<is_normed>(
         p, source, rows, x, staged_norm{norm, p.inputs}, [&] { first.ask(); }, [&](auto &way) { way.put(is_short); });
-    weights.multiply(x, rows, parts);
-    reduce<outputs>(p, first_row, rows, first_output, (const float *)parts, first,
-                    [](float sum, int, int, int) { return sum; });
+    if (TTI_TRIGGER == 1) let_next_begin();
+    int64_t pitch = (int64_t)outputs * p.stride * 2;
+    weights.multiply(x, rows, parts, part_count, groups, pitch, [&](int group, const float *of_group) {
+        int output = first_output + group * outputs;
+        if (group > 0) first = ask_for_addends<outputs>(p, first_row, rows, output);
+        reduce<outputs>(p, first_row, rows, output, of_group, first, [](float sum, int, int, int) { return sum; });
+    });
 }
 
 // MARK: int8 weights
@@ -188,9 +223,11 @@ template <int tiles, bool is_normed> INLINE void multiply_int8(const tti_decode_
     __shared__ uint32_t magnitudes[MOST_PIECES];
     constexpr int outputs = tiles * 8;
     int first_row = blockIdx.y * p.group, rows = min(p.group, p.rows - first_row);
-    int stride = p.inputs + 64, first_output = blockIdx.x * outputs;
+    int stride = p.inputs + 64, first_output = blockIdx.x * outputs * p.tile_groups;
+    int groups = min(p.tile_groups, (p.outputs - first_output + outputs - 1) / outputs);
+    int part_count = p.group * outputs * PARTS;
     int32_t *parts = (int32_t *)shared;
-    char *own = shared + p.group * outputs * PARTS * sizeof(int32_t), *x = own + p.group * stride;
+    char *own = shared + part_count * min(p.tile_groups, 2) * sizeof(int32_t), *x = own + p.group * stride;
     float *norm = (float *)(x + p.group * (p.inputs * 2 + 64));
     bool is_short = rows <= 8;
 
@@ -200,13 +237,23 @@ template <int tiles, bool is_normed> INLINE void multiply_int8(const tti_decode_
     const element *source = pointer<const element>(p.x) + (int64_t)first_row * p.inputs + threadIdx.x * LANES;
     settle(source);
     if (is_normed) stage_whole_norm(p, norm);
-    wait_for_inputs();
+    only_wait_for_inputs();
+    if (TTI_TRIGGER == 0) let_next_begin();
     bring_rows<is_normed>(
         p, source, rows, x, staged_norm{norm, p.inputs}, [&] { first.ask(); },
         [&](auto &way) { way.put_int8(own, is_short, scales, magnitudes); });
-    weights.multiply(own, rows, parts);
-    reduce<outputs>(p, first_row, rows, first_output, (const int32_t *)parts, first,
-                    [&](int32_t sum, int i, int row, int output) { return scale.of(sum, scales[row], i, output); });
+    if (TTI_TRIGGER == 1) let_next_begin();
+    int64_t pitch = (int64_t)outputs * p.stride;
+    weights.multiply(own, rows, parts, part_count, groups, pitch, [&](int group, const int32_t *of_group) {
+        int output = first_output + group * outputs;
+        if (group > 0) {
+            first = ask_for_addends<outputs>(p, first_row, rows, output);
+            scale.ask(p, output + threadIdx.x % outputs);
+        }
+        reduce<outputs>(
+            p, first_row, rows, output, of_group, first,
+            [&](int32_t sum, int i, int row, int output) { return scale.of(sum, scales[row], i, output); });
+    });
 }
 
 #define DECODE_LINEAR(tiles)                                                                                               \
@@ -222,7 +269,6 @@ DECODE_LINEAR(2)
 DECODE_LINEAR(3)
 DECODE_LINEAR(4)
 DECODE_LINEAR(6)
-DECODE_LINEAR(8)
 
 // MARK: Any width
 
@@ -325,7 +371,7 @@ INLINE void multiply_any_bfloat16(const tti_decode_linear &p) {
     copy_wait<0>();
     __syncthreads();
     if (p.norm) normalise_rows(p, rows, padded, x, stride, norm);
-    weights.multiply<false, false>(x, rows, parts);
+    weights.multiply<false, false>(x, rows, parts, nullptr);
     reduce<outputs>(p, first_row, rows, first_output, (const float *)parts, first,
                     [](float sum, int, int, int) { return sum; });
 }
@@ -350,7 +396,7 @@ INLINE void multiply_any_int8(const tti_decode_linear &p) {
     copy_wait<0>();
     __syncthreads();
     quantise_rows(p, rows, padded, x, stride, own, own_stride, norm, scales);
-    weights.multiply<false, false>(own, rows, parts);
+    weights.multiply<false, false>(own, rows, parts, nullptr);
     reduce<outputs>(p, first_row, rows, first_output, (const int32_t *)parts, first,
                     [&](int32_t sum, int i, int row, int output) { return scale.of(sum, scales[row], i, output); });
 }

@@ -164,6 +164,13 @@ INLINE addends first_addends(const tti_decode_linear &p, int first_row, int rows
     return first;
 }
 
+template <int outputs>
+INLINE addends ask_for_addends(const tti_decode_linear &p, int first_row, int rows, int first_output) {
+    addends first = first_addends<outputs>(p, first_row, rows, first_output);
+    first.ask();
+    return first;
+}
+
 template <class number> struct __align__(16) four_of {
     number v[4];
     INLINE_MEMBER number sum() const { return (v[0] + v[1]) + (v[2] + v[3]); }

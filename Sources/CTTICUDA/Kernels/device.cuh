@@ -165,6 +165,18 @@ INLINE void wait_for_inputs() {
 #endif
 }
 
+// The same in two: a kernel may say itself when the next is to be brought in.
+INLINE void only_wait_for_inputs() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+INLINE void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 // What has been computed is there from here on: else the compiler may leave it for after the wait.
 INLINE void settle(int &x) { asm volatile("" : "+r"(x)); }
 template <class T> INLINE void settle(const T *&x) { asm volatile("" : "+l"(x)); }
