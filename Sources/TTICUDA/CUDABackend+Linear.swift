@@ -131,8 +131,8 @@ extension CUDABackend {
     /// asks for its own before this one ends. Of larger matrices two blocks are under way.
     private func tilesOfBlock(outputs: Int, outputBytes: Int) -> (tiles: Int, groups: Int) {
         let (sizes, eights) = ([1, 2, 3, 4, 6], (outputs + 7) / 8)
-        let alone = sizes.first { (eights + $0 - 1) / $0 <= device.multiprocessorCount } ?? 8
-        if alone * 8 * outputBytes <= 64 << 10 { return (alone, 1) }
+        let alone = sizes.first { (eights + $0 - 1) / $0 <= device.multiprocessorCount }
+        if let alone, alone * 8 * outputBytes <= 64 << 10 { return (alone, 1) }
         let tiles = sizes.first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount }
         // Groups come out even, and so do the loads of a warp, four of 64 bytes for each tile.
         return tiles.map { ($0, 1) } ?? (outputs % 32 == 0 && outputBytes % 2048 == 0 ? (4, 2) : (6, 1))

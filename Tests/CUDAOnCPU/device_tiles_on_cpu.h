@@ -18,9 +18,10 @@ template <class T = bytes16> TTI_CPU_INLINE T load_stream(const void *address, T
     return *(const T *)address;
 }
 
-template <class T = bytes16> TTI_CPU_INLINE T load_written(const void *address, TTI_CPU_PLACE) {
+template <class T> TTI_CPU_INLINE T load_written(const T *address) { return *address; }
+template <class T = bytes16> TTI_CPU_INLINE T load_vector_written(const void *address, TTI_CPU_PLACE) {
     if ((unsigned long)address % 16 != 0)
-        tti_cpu->fail(716, "the address is not a multiple of 16", {"load_written", file, line});
+        tti_cpu->fail(716, "the address is not a multiple of 16", {"load_vector_written", file, line});
     return *(const T *)address;
 }
 

@@ -19,11 +19,6 @@
 
 // Loads of 16 bytes that a thread has under way.
 #define IN_FLIGHT 16
-// When the next kernel is brought in: 0 when inputs may be read, 1 when they lie in shared memory, 2 when the last weights
-// have been asked for.
-#ifndef TTI_TRIGGER
-#define TTI_TRIGGER 0
-#endif
 
 #ifdef TTI_BF16
 
@@ -85,16 +80,16 @@ template <int tiles> struct weight_stream {
     // tile whose upper half has words 0 and 1 of a row, and whose lower half has words 2 and 3. Either way the same products
     // are added in the same order. With `is_single` all weights are under way already.
     // After it come those of `next`, if there are any.
-    template <bool is_short, bool is_single, class number>
+    template <bool is_short, bool is_single, int trigger, class number>
     INLINE_MEMBER void multiply(const char *x, int rows, number *parts, const char *next) {
         constexpr int chains = chains_of<tiles, number>::count;
         number d[chains][tiles][4] = {};
-        if (TTI_TRIGGER == 2 && is_single) let_next_begin();
+        if (trigger == 2 && is_single) let_next_begin();
         const char *low_row = x + own, *high_row = x + second;
         int left = count;
 #pragma unroll 1
         do {
-            if (TTI_TRIGGER == 2 && !is_single && left <= depth && !next) let_next_begin();
+            if (trigger == 2 && !is_single && left <= depth && !next) let_next_begin();
 #pragma unroll
             for (int i = 0; i < depth; i++) {
                 if (i >= left) break;
@@ -146,18 +141,18 @@ template <int tiles> struct weight_stream {
         }
     }
     // All groups of outputs of the block, one after the other: end(group, parts) finishes one.
-    template <class number, class End>
+    template <int trigger, class number, class End>
     INLINE_MEMBER void multiply(const char *x, int rows, number *parts, int part_count, int groups, int64_t pitch, End end) {
         if (rows > 8) {
-            multiply_groups<false>(x, rows, parts, part_count, groups, pitch, end);
+            multiply_groups<false, trigger>(x, rows, parts, part_count, groups, pitch, end);
         } else if (groups == 1 && count <= depth) {
-            multiply<true, true>(x, rows, parts, nullptr);
+            multiply<true, true, trigger>(x, rows, parts, nullptr);
             end(0, parts);
         } else {
-            multiply_groups<true>(x, rows, parts, part_count, groups, pitch, end);
+            multiply_groups<true, trigger>(x, rows, parts, part_count, groups, pitch, end);
         }
     }
-    template <bool is_short, class number, class End>
+    template <bool is_short, int trigger, class number, class End>
     INLINE_MEMBER void multiply_groups(const char *x, int rows, number *parts, int part_count, int groups, int64_t pitch,
                                        End end) {
         const char *start = base;
@@ -165,7 +160,7 @@ template <int tiles> struct weight_stream {
         for (int group = 0; group < groups; group++) {
             number *own_parts = parts + group % 2 * part_count;
             start += pitch;
-            multiply<is_short, false>(x, rows, own_parts, group + 1 < groups ? start : nullptr);
+            multiply<is_short, false, trigger>(x, rows, own_parts, group + 1 < groups ? start : nullptr);
             end(group, own_parts);
         }
     }
@@ -196,6 +191,7 @@ template <int tiles, bool is_normed> INLINE void multiply_bfloat16(const tti_dec
     char *x = shared + part_count * min(p.tile_groups, 2) * sizeof(float);
     float *norm = (float *)(x + p.group * stride);
     bool is_short = rows <= 8;
+    constexpr int trigger = is_normed ? TTI_NORM_TRIGGER : TTI_TRIGGER;
 
     weight_stream<tiles> weights(p, first_output, p.inputs / 32, 2, rows, stride);
     addends first = first_addends<outputs>(p, first_row, rows, first_output);
@@ -203,12 +199,12 @@ template <int tiles, bool is_normed> INLINE void multiply_bfloat16(const tti_dec
     settle(source);
     if (is_normed) stage_whole_norm(p, norm);
     only_wait_for_inputs();
-    if (TTI_TRIGGER == 0) let_next_begin();
+    if (trigger == 0) let_next_begin();
     bring_rows<is_normed>(
         p, source, rows, x, staged_norm{norm, p.inputs}, [&] { first.ask(); }, [&](auto &way) { way.put(is_short); });
-    if (TTI_TRIGGER == 1) let_next_begin();
+    if (trigger == 1) let_next_begin();
     int64_t pitch = (int64_t)outputs * p.stride * 2;
-    weights.multiply(x, rows, parts, part_count, groups, pitch, [&](int group, const float *of_group) {
+    weights.template multiply<trigger>(x, rows, parts, part_count, groups, pitch, [&](int group, const float *of_group) {
         int output = first_output + group * outputs;
         if (group > 0) first = ask_for_addends<outputs>(p, first_row, rows, output);
         reduce<outputs>(p, first_row, rows, output, of_group, first, [](float sum, int, int, int) { return sum; });
@@ -230,6 +226,7 @@ template <int tiles, bool is_normed> INLINE void multiply_int8(const tti_decode_
     char *own = shared + part_count * min(p.tile_groups, 2) * sizeof(int32_t), *x = own + p.group * stride;
     float *norm = (float *)(x + p.group * (p.inputs * 2 + 64));
     bool is_short = rows <= 8;
+    constexpr int trigger = is_normed ? TTI_NORM_TRIGGER : TTI_TRIGGER;
 
     weight_stream<tiles> weights(p, first_output, p.inputs / 64, 1, rows, stride);
     output_scale scale(p, first_output + threadIdx.x % outputs);
@@ -238,13 +235,13 @@ template <int tiles, bool is_normed> INLINE void multiply_int8(const tti_decode_
     settle(source);
     if (is_normed) stage_whole_norm(p, norm);
     only_wait_for_inputs();
-    if (TTI_TRIGGER == 0) let_next_begin();
+    if (trigger == 0) let_next_begin();
     bring_rows<is_normed>(
         p, source, rows, x, staged_norm{norm, p.inputs}, [&] { first.ask(); },
         [&](auto &way) { way.put_int8(own, is_short, scales, magnitudes); });
-    if (TTI_TRIGGER == 1) let_next_begin();
+    if (trigger == 1) let_next_begin();
     int64_t pitch = (int64_t)outputs * p.stride;
-    weights.multiply(own, rows, parts, part_count, groups, pitch, [&](int group, const int32_t *of_group) {
+    weights.template multiply<trigger>(own, rows, parts, part_count, groups, pitch, [&](int group, const int32_t *of_group) {
         int output = first_output + group * outputs;
         if (group > 0) {
             first = ask_for_addends<outputs>(p, first_row, rows, output);
@@ -371,7 +368,7 @@ INLINE void multiply_any_bfloat16(const tti_decode_linear &p) {
     copy_wait<0>();
     __syncthreads();
     if (p.norm) normalise_rows(p, rows, padded, x, stride, norm);
-    weights.multiply<false, false>(x, rows, parts, nullptr);
+    weights.multiply<false, false, 0>(x, rows, parts, nullptr);
     reduce<outputs>(p, first_row, rows, first_output, (const float *)parts, first,
                     [](float sum, int, int, int) { return sum; });
 }
@@ -396,7 +393,7 @@ INLINE void multiply_any_int8(const tti_decode_linear &p) {
     copy_wait<0>();
     __syncthreads();
     quantise_rows(p, rows, padded, x, stride, own, own_stride, norm, scales);
-    weights.multiply<false, false>(own, rows, parts, nullptr);
+    weights.multiply<false, false, 0>(own, rows, parts, nullptr);
     reduce<outputs>(p, first_row, rows, first_output, (const int32_t *)parts, first,
                     [&](int32_t sum, int i, int row, int output) { return scale.of(sum, scales[row], i, output); });
 }

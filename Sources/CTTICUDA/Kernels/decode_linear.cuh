@@ -148,8 +148,8 @@ struct addends {
         if (p.residual) residual_place = pointer<const element>(p.residual) + (int64_t)row * p.outputs + output;
     }
     INLINE_MEMBER void ask() {
-        if (bias_place) bias = *bias_place;
-        if (residual_place) residual = *residual_place;
+        if (bias_place) bias = load_written(bias_place);
+        if (residual_place) residual = load_written(residual_place);
     }
 };
 

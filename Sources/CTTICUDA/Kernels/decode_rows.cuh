@@ -4,6 +4,15 @@
 
 #include "decode_linear.cuh"
 
+// When the next kernel is brought in: 0 when inputs may be read, 1 when they lie in shared memory, 2 when the last weights
+// have been asked for; with a norm also 3 when a warp has its pieces of the statistics, 4 when all have.
+#ifndef TTI_TRIGGER
+#define TTI_TRIGGER 0
+#endif
+#ifndef TTI_NORM_TRIGGER
+#define TTI_NORM_TRIGGER 4
+#endif
+
 // Vectors of a thread that stay in registers; where there are more, they wait in shared memory.
 #define MOST_HELD 2
 // Elements of a row that a warp has side by side.
@@ -36,7 +45,7 @@ struct row_vectors {
 
 // Statistics of `count` pieces of a thread's warp, each of `of_row` neighbouring vectors; the sums go up in an order that
 // depends on nothing else.
-template <int count, int of_row>
+template <int count, int of_row, int trigger>
 INLINE void find_pieces(const tti_decode_linear &p, const bytes16 *x, row_piece *pieces, int first) {
     row_piece own[count];
 #pragma unroll
@@ -68,6 +77,7 @@ INLINE void find_pieces(const tti_decode_linear &p, const bytes16 *x, row_piece 
             own[s].mean = 0.5f * (own[s].mean + mean);
         }
     }
+    if (trigger == 3) let_next_begin();
     if (threadIdx.x % WARP == 0) {
 #pragma unroll
         for (int s = 0; s < count; s++) pieces[row_vectors::piece(first + s)] = own[s];
@@ -125,7 +135,7 @@ template <int most, bool is_held> struct rows_on_the_way {
 #pragma unroll
             for (int i = 0; i < most; i++) {
                 held[i] = bytes16{{0, 0, 0, 0}};
-                if (at.has(i)) held[i] = load_written(source + i * THREADS * LANES);
+                if (at.has(i)) held[i] = load_vector_written(source + i * THREADS * LANES);
             }
         } else {
             for (int i = 0; i < count; i++) {
@@ -165,17 +175,19 @@ template <int most, bool is_held> struct rows_on_the_way {
     template <int of_row>
     INLINE_MEMBER void normalise(const tti_decode_linear &p, staged_norm norm, row_piece *pieces) {
         if constexpr (is_held) {
-            find_pieces<most / of_row, of_row>(p, held, pieces, 0);
+            find_pieces<most / of_row, of_row, TTI_NORM_TRIGGER>(p, held, pieces, 0);
         } else {
 #pragma unroll 1
             for (int s = 0; s * of_row < count; s++) {
                 bytes16 x[of_row];
 #pragma unroll
                 for (int u = 0; u < of_row; u++) x[u] = at.has(s * of_row) ? get(s * of_row + u) : bytes16{{0, 0, 0, 0}};
-                find_pieces<1, of_row>(p, x, pieces, s);
+                find_pieces<1, of_row, 0>(p, x, pieces, s);
             }
+            if (TTI_NORM_TRIGGER == 3) let_next_begin();
         }
         __syncthreads();
+        if (TTI_NORM_TRIGGER == 4) let_next_begin();
         int pieces_of_row = p.inputs / (PIECE * of_row);
         each([&](int i) {
             row_scale scale(p, pieces + at.row(i) * pieces_of_row, of_row);

@@ -97,13 +97,24 @@ INLINE bytes16 load_stream(const void *address) {
 }
 
 // What a kernel before may have written.
-INLINE bytes16 load_written(const void *address) {
+INLINE bytes16 load_vector_written(const void *address) {
     bytes16 v;
     asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(v.word[0]), "=r"(v.word[1]), "=r"(v.word[2]), "=r"(v.word[3])
                  : "l"(address)
                  : "memory");
     return v;
+}
+
+INLINE float load_written(const float *address) {
+    float x;
+    asm volatile("ld.global.f32 %0, [%1];" : "=f"(x) : "l"(address) : "memory");
+    return x;
+}
+INLINE bfloat16 load_written(const bfloat16 *address) {
+    bfloat16 x;
+    asm volatile("ld.global.u16 %0, [%1];" : "=h"(x.bits) : "l"(address) : "memory");
+    return x;
 }
 
 // d += a · b for a tile of 16×8, depth 16, bfloat16. With g = lane / 4, t = lane % 4, pairs of neighbouring columns:
