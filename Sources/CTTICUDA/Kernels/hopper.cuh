@@ -61,7 +61,7 @@ INLINE void wait_barrier(uint64_t *barrier, uint32_t odd) {
 INLINE void arrive_at(uint64_t *barrier, int block) {
     asm volatile("{\n.reg .b32 remote;\n"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(shared_address(barrier)),
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(shared_address(barrier)),
                  "r"(block)
                  : "memory");
 }
