@@ -18,30 +18,33 @@ extension CPUBackend {
         let (outputs, inputs) = (convolution.shape[0], convolution.shape[1])
         let (height, width) = (convolution.shape[2], convolution.shape[3])
         let (taps, count) = (height * width, inputs * height * width)
-        let turned = HostAllocation(byteCount: outputs * count * 4)
-        let target = unsafe turned.bytes.baseAddress!.assumingMemoryBound(to: Float.self)
+        let dtype = weightType.besideMatrices
         let bytes = unsafe convolution.bytes?.baseAddress
-        unsafe pool.forEach(outputs, scratch: max(1, count)) { output, scratch in
-            guard let bytes = unsafe bytes else { return }
-            unsafe CPUBackend.widen(
-                bytes + output * count * convolution.dtype.byteCount, convolution.dtype, to: scratch, count: count)
-            for tap in 0..<taps {
-                for input in 0..<inputs {
-                    unsafe target[output * count + tap * inputs + input] = scratch[input * taps + tap]
+        // Thirty-two outputs as a panel has them, the one that is turned, and all of them rounded.
+        let panels = unsafe try pack(
+            outputs, count, segments: height, as: dtype, scratch: count * (32 + 1 + 16)
+        ) { first, rows, scratch in
+            let (single, rounded) = unsafe (scratch + 32 * count, scratch + 33 * count)
+            for row in 0..<rows {
+                let target = unsafe scratch + row * count
+                guard let bytes = unsafe bytes else {
+                    unsafe target.update(repeating: 0, count: count)
+                    continue
+                }
+                unsafe CPUBackend.widen(
+                    bytes + (first + row) * count * convolution.dtype.byteCount, convolution.dtype, to: single,
+                    count: count)
+                for tap in 0..<taps {
+                    for input in 0..<inputs { unsafe target[tap * inputs + input] = single[input * taps + tap] }
                 }
             }
+            guard dtype != .float32 else { return UnsafeRawPointer(scratch) }
+            unsafe CPUBackend.convert(scratch, .float32, to: rounded, dtype, count: rows * count)
+            return UnsafeRawPointer(rounded)
         }
-        let shape: Shape = [outputs, count]
-        let matrix =
-            unsafe bytes == nil
-            ? HostTensor(shape: shape, dtype: .float32)
-            : HostTensor(
-                shape: shape, dtype: .float32,
-                bytes: UnsafeRawBufferPointer(rebasing: turned.bytes[0..<outputs * count * 4]), storage: turned)
-        let panels = try pack(matrix, segments: height, as: weightType.besideMatrices)
         return PreparedConvolution(
             outputs: outputs, inputs: inputs, kernelHeight: height, kernelWidth: width,
-            byteCount: outputs * count * weightType.besideMatrices.byteCount, form: ConvolutionPanels(panels))
+            byteCount: outputs * count * dtype.byteCount, form: ConvolutionPanels(panels))
     }
 
     package func convolve(

@@ -30,28 +30,50 @@ extension CPUBackend {
             form: weightType == .int8 ? try quantize(matrix) : try pack(matrix, as: weightType))
     }
 
-    /// Some panels on each thread.
     func pack(_ matrix: HostTensor, segments: Int = 1, as dtype: DType) throws(DeviceError) -> Panels {
-        let (outputs, inputs) = (matrix.shape[0], matrix.shape[1])
+        let inputs = matrix.shape[1]
+        let bytes = matrix.elementCount == 0 ? nil : unsafe matrix.bytes?.baseAddress
+        guard let bytes = unsafe bytes else { return try allocatePanels(matrix.shape[0], inputs, segments, dtype) }
+        return unsafe try pack(matrix.shape[0], inputs, segments: segments, as: dtype, scratch: 32 * inputs) {
+            first, count, scratch in
+            let source = unsafe bytes + first * inputs * matrix.dtype.byteCount
+            guard matrix.dtype != dtype else { return unsafe source }
+            unsafe CPUBackend.convert(source, matrix.dtype, to: scratch, dtype, count: count * inputs)
+            return UnsafeRawPointer(scratch)
+        }
+    }
+
+    private func allocatePanels(
+        _ outputs: Int, _ inputs: Int, _ segments: Int, _ dtype: DType
+    ) throws(DeviceError) -> Panels {
         let packedInputs = segments * ctti_packed_depth(dtype == .float32, inputs / segments)
         let elements = try allocateOwned([ctti_panel_elements(outputs, packedInputs)], dtype)
-        let panels = Panels(outputs: outputs, segments: segments, depth: inputs / segments, elements)
-        guard let bytes = unsafe matrix.bytes?.baseAddress, matrix.elementCount > 0 else { return panels }
-        let target = unsafe elements.pointer
-        unsafe pool.forEach(panels.count, scratch: 32 * inputs) { panel, scratch in
-            // The packer is shown the rest of the matrix from this panel on, in the panels' type.
-            let (first, left) = (panel * 32, outputs - panel * 32)
-            var source = unsafe bytes + first * inputs * matrix.dtype.byteCount
-            if matrix.dtype != dtype {
-                unsafe CPUBackend.convert(source, matrix.dtype, to: scratch, dtype, count: min(32, left) * inputs)
-                unsafe source = UnsafeRawPointer(scratch)
-            }
+        return Panels(outputs: outputs, segments: segments, depth: inputs / segments, elements)
+    }
+
+    /// Some panels on each thread, so that no second copy of a matrix is ever whole.
+    ///
+    /// - Parameters:
+    ///   - scratch: floats that `rows` may use.
+    ///   - rows: where `count` rows of the matrix from `first` on are, in the panels' type.
+    func pack(
+        _ outputs: Int, _ inputs: Int, segments: Int, as dtype: DType, scratch: Int,
+        rows: (_ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Float>) -> UnsafeRawPointer
+    ) throws(DeviceError) -> Panels {
+        let panels = try allocatePanels(outputs, inputs, segments, dtype)
+        let packedInputs = segments * ctti_packed_depth(dtype == .float32, inputs / segments)
+        let target = unsafe panels.elements.pointer
+        unsafe pool.forEach(panels.count, scratch: scratch) { panel, scratch in
+            let first = panel * 32
+            let left = min(32, outputs - first)
+            let source = unsafe rows(first, left, scratch)
             let start = unsafe target + first * packedInputs * dtype.byteCount
-            let depth = panels.depth
             if panels.isWide {
-                unsafe ctti_pack_float32(start.assumingMemoryBound(to: Float.self), source, left, segments, depth)
+                unsafe ctti_pack_float32(
+                    start.assumingMemoryBound(to: Float.self), source, left, segments, panels.depth)
             } else {
-                unsafe ctti_pack_bfloat16(start.assumingMemoryBound(to: UInt16.self), source, left, segments, depth)
+                unsafe ctti_pack_bfloat16(
+                    start.assumingMemoryBound(to: UInt16.self), source, left, segments, panels.depth)
             }
         }
         return panels

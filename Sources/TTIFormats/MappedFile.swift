@@ -38,6 +38,17 @@ package final class MappedFile: HostStorage {
     /// Whether the file at the path is another one by now, or was written to.
     package var hasChanged: Bool { FileStatus(path: path) != status }
 
+    /// Gives the pages that lie within a part of the file back: this process no longer counts them, and the system fills them
+    /// again should they be looked at.
+    func release(_ part: UnsafeRawBufferPointer) {
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        guard let start = unsafe bytes.baseAddress, let first = part.baseAddress else { return }
+        let distance = unsafe first - start
+        let (offset, end) = ((distance + page - 1) / page * page, (distance + part.count) / page * page)
+        guard unsafe offset >= 0 && end <= bytes.count && offset < end else { return }
+        unsafe _ = madvise(UnsafeMutableRawPointer(mutating: start + offset), end - offset, MADV_DONTNEED)
+    }
+
     /// Asks the system to read everything soon, in the background.
     package func prefetch() {
         if let start = unsafe bytes.baseAddress {

@@ -24,10 +24,26 @@ extension Weights {
 
 private final class FileWeights: WeightSource {
     let files: TensorFiles
+    /// The last tensors that were given out. Those before have most likely been packed: their pages are given back, so that
+    /// loading does not hold a file and what is made of it at the same time.
+    private var recent: [HostTensor] = []
+
     init(_ files: TensorFiles) { self.files = files }
+
+    private func remember(_ tensor: HostTensor) {
+        recent.append(tensor)
+        guard recent.count > 8 else { return }
+        let old = recent.removeFirst()
+        if let file = old.storage as? MappedFile, let bytes = unsafe old.bytes { unsafe file.release(bytes) }
+    }
+
     var names: [String]? { files.names }
     func contains(_ name: String) -> Bool { files.contains(name) }
-    func tensor(_ name: String, _ shape: Shape) throws(FormatError) -> HostTensor? { try files.tensor(name) }
+    func tensor(_ name: String, _ shape: Shape) throws(FormatError) -> HostTensor? {
+        let tensor = try files.tensor(name)
+        if let tensor { remember(tensor) }
+        return tensor
+    }
     func place(of name: String?) -> String? { files.fileName(of: name) }
 }
 
