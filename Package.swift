@@ -67,10 +67,15 @@ let package = Package(
         .target(
             name: "TTITestSupport", dependencies: ["TTICore", "TTIFormats", "TTIAccounting"],
             path: "Tests/TTITestSupport", swiftSettings: strict),
+        .target(
+            name: "CTTIAlternatives", dependencies: ["CTTIKernels"],
+            cSettings: [.headerSearchPath("../CTTIKernels"), .headerSearchPath("../CTTIKernels/include")]
+        ),
         .executableTarget(
             name: "tti-bench",
             dependencies: [
-                "TTICore", "TTIFormats", "TTICPU", "TTIAccounting", "TTITestSupport", "CTTIVersion", "COpenBLAS",
+                "CTTIAlternatives", "TTICore", "TTIFormats", "TTICPU", "TTIAccounting", "TTITestSupport", "CTTIVersion",
+                "COpenBLAS",
             ], swiftSettings: strict),
         .executableTarget(
             name: "tti-check",

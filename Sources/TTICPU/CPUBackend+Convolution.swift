@@ -73,7 +73,9 @@ extension CPUBackend {
             stride: geometry.stride, top: geometry.top, left: geometry.left, bottom: geometry.bottom,
             right: geometry.right, upsampling: geometry.upsampling, output_row_stride: size.width * weight.outputs,
             product: product)
-        if unsafe !onTiles && CPUBackend.gathersPatches(call, form.whole) {
+        if let m = unsafe winogradTile(call, form.whole) {
+            unsafe convolveByWinograd(call, batch: batch, m: m, form.whole)
+        } else if unsafe !onTiles && CPUBackend.gathersPatches(call, form.whole) {
             unsafe convolvePatches(call, batch: batch, form.whole)
         } else if geometry.upsampling == 2 && geometry.stride == 1,
             let phases = phases(of: weight, geometry, forTiles: onTiles)

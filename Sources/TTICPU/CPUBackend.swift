@@ -46,6 +46,8 @@ package final class CPUBackend: Backend {
     var isa: ctti_isa { instructionSet.isa }
     /// Eager attention is for comparison.
     package var attentionForm = AttentionForm.flash
+    /// Forms other than the automatic one are for comparison.
+    package var convolutionForm = ConvolutionForm.automatic
     /// Whether ceilings are measured in processor time, which is for one thread.
     package var measuresProcessorTime = false
     /// Set by operations of choice that meet a number that is not finite; reported by `synchronize`.

@@ -18,6 +18,7 @@ struct BenchOptions {
           --threads N      (the cores that this process may use)
           --seconds X      time for each case (0.5)
           --openblas       our products beside OpenBLAS's, in turns, instead
+          --alternatives   Winograd, a partially fused softmax, norms and GELU pass by pass beside ours, in turns, instead
           --list           names only
           --json           an object a line
         """
@@ -29,6 +30,7 @@ struct BenchOptions {
     var threads = ThreadPool.defaultThreadCount
     var seconds = 0.5
     var isOpenBLAS = false
+    var isAlternatives = false
     var isList = false
     var isJSON = false
     var isHelp = false
@@ -69,6 +71,7 @@ struct BenchOptions {
                 }
                 seconds = number
             case "--openblas": isOpenBLAS = true
+            case "--alternatives": isAlternatives = true
             case "--list": isList = true
             case "--json": isJSON = true
             case "--help", "-h": isHelp = true

@@ -9,6 +9,17 @@ do throws(BenchOptions.Failure) {
 }
 if options.isHelp {
     print(BenchOptions.help)
+} else if options.isAlternatives {
+    guard
+        let alternatives = Alternatives(threads: options.threads, filters: options.filters, seconds: options.seconds)
+    else {
+        complain("tti-bench: error[usage]: --alternatives needs a processor with AVX-512")
+        exit(64)
+    }
+    do { try alternatives.run() } catch {
+        complain("tti-bench: error[backend.failed]: \(error)")
+        exit(70)
+    }
 } else if options.cases.isEmpty {
     complain("tti-bench: error[usage]: no case has \(options.filters) in its name; try --list")
     exit(64)

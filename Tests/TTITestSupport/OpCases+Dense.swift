@@ -186,6 +186,12 @@ extension OpCase {
         convolve(2, 5, 7, 288, 210, kernel: 3, same, .silu, residual: true),
         convolve(1, 8, 6, 288, 210, kernel: 3, halving),
         convolve(4, 8, 8, 288, 210, kernel: 3, same),
+        // channels in whole vectors, which some devices do by Winograd: odd sides, half a panel, more than one chunk
+        convolve(2, 18, 17, 80, 80, kernel: 3, same, .silu, residual: true),
+        convolve(2, 16, 16, 160, 64, kernel: 3, same),
+        convolve(1, 33, 34, 144, 80, kernel: 3, same, residual: true),
+        convolve(2, 31, 37, 64, 112, kernel: 3, same, bias: false, .gelu),
+        convolve(2, 17, 16, 64, 80, kernel: 3, doubling, .silu, residual: true),
         convolve(2, 4, 4, 1280, 1280, kernel: 3, same, purpose: .measure),
         convolve(2, 8, 8, 1280, 1280, kernel: 3, same, purpose: .measure),
         convolve(2, 16, 16, 640, 640, kernel: 3, same, purpose: .measure),

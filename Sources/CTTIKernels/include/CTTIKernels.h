@@ -17,3 +17,4 @@
 #include "norm.h"
 #include "softmax.h"
 #include "thread_pool.h"
+#include "winograd.h"

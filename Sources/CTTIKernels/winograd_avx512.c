@@ -1,0 +1,9 @@
+#if defined(__x86_64__)
+#include "CTTIKernels.h"
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#include "winograd_body.h"
+#pragma clang attribute pop
+
+const ctti_winograd_kernels ctti_winograd_avx512 = {winograd_inputs, winograd_weights, winograd_outputs};
+#endif
