@@ -6,12 +6,6 @@ static const char attention_cuh[] = {
 static const char attention_rows_cuh[] = {
 #embed "Kernels/attention_rows.cuh"
     , 0};
-static const char decode_linear_cuh[] = {
-#embed "Kernels/decode_linear.cuh"
-    , 0};
-static const char decode_rows_cuh[] = {
-#embed "Kernels/decode_rows.cuh"
-    , 0};
 static const char device_cuh[] = {
 #embed "Kernels/device.cuh"
     , 0};
@@ -90,8 +84,6 @@ static const char weights_cu[] = {
 const ctti_source ctti_kernel_headers[] = {
     SOURCE("attention.cuh", attention_cuh),
     SOURCE("attention_rows.cuh", attention_rows_cuh),
-    SOURCE("decode_linear.cuh", decode_linear_cuh),
-    SOURCE("decode_rows.cuh", decode_rows_cuh),
     SOURCE("device.cuh", device_cuh),
     SOURCE("draw.cuh", draw_cuh),
     SOURCE("hopper.cuh", hopper_cuh),

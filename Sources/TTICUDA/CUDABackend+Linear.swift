@@ -1,5 +1,4 @@
 internal import CTTICUDA
-internal import Glibc
 package import TTICore
 
 /// A matrix `[outputs, inputs]` as it came, row after row; rows begin at multiples of 128 bytes and end in zeros.
@@ -126,86 +125,47 @@ extension CUDABackend {
         return converted.device
     }
 
-    /// How many times eight outputs a block makes at once, and how many such groups one after the other. One block for each
-    /// multiprocessor, when it can ask for all its weights at once (64 KB): then the next product's block fits beside it, and
-    /// asks for its own before this one ends. Of larger matrices two blocks are under way.
-    private func tilesOfBlock(outputs: Int, outputBytes: Int) -> (tiles: Int, groups: Int) {
-        let (sizes, eights) = ([1, 2, 3, 4, 6], (outputs + 7) / 8)
-        let alone = sizes.first { (eights + $0 - 1) / $0 <= device.multiprocessorCount }
-        if let alone, alone * 8 * outputBytes <= 64 << 10 { return (alone, 1) }
-        let tiles = sizes.first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount }
-        // Groups come out even, and so do the loads of a warp, four of 64 bytes for each tile.
-        return tiles.map { ($0, 1) } ?? (outputs % 32 == 0 && outputBytes % 2048 == 0 ? (4, 2) : (6, 1))
+    /// How many times eight outputs a block makes. One block for each multiprocessor, when it can ask for all its weights at
+    /// once (64 KB): then the next product's block fits beside it, and asks for its own before this one ends. Of larger
+    /// matrices two blocks are under way.
+    private func tilesOfBlock(eights: Int, outputBytes: Int) -> Int {
+        let sizes = [1, 2, 3, 4, 6]
+        let alone = sizes.first { (eights + $0 - 1) / $0 <= device.multiprocessorCount } ?? 8
+        if alone * 8 * outputBytes <= 64 << 10 { return alone }
+        return sizes.first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount } ?? 8
     }
 
-    /// TTI_DECODE_ALONE: bytes of a matrix from which on there is one block a multiprocessor (an experiment).
-    private static let form: Int? = unsafe getenv("TTI_DECODE_ALONE").flatMap { unsafe Int(String(cString: $0)) }
-
-    /// Tiles and groups of tiles for one block a multiprocessor (an experiment).
-    private func aloneTiles(outputs: Int, loadsOfWarp: Int) -> (tiles: Int, groups: Int)? {
-        let each = (outputs / 8 + device.multiprocessorCount - 1) / device.multiprocessorCount
-        for tiles in [4, 2, 1, 6, 3] where outputs % (tiles * 8) == 0 {
-            let groups = (each + tiles - 1) / tiles
-            if groups * tiles > each + each / 8 { continue }
-            if groups == 1 || loadsOfWarp % (16 / tiles) == 0 { return (tiles, groups) }
-        }
-        return nil
-    }
-
-    /// The most that a block asks of the shared memory, so that two blocks fit a multiprocessor.
-    private static let sharedBytes = 110 << 10
-
-    /// What decode_linear.cu needs to take rows by way of registers; nil when they do not go that way: with a norm there are
-    /// at most 2048 inputs, or 4096.
-    private func rowFactor(_ x: Tensor, _ matrix: DeviceMatrix, norm: NormParameters?) -> Int? {
-        let (inputs, addresses) = (matrix.inputs, x.device | (norm?.weight).device | (norm?.bias).device)
-        guard activationType == .bfloat16, inputs % 256 == 0, addresses % 16 == 0,
-            inputs <= (norm == nil ? 8192 : 2048) || inputs == (norm == nil ? 16384 : 4096)
-        else { return nil }
-        return (65536 * 256 + inputs - 1) / inputs
-    }
+    /// The most that a block asks of the shared memory for rows, so that two blocks fit a multiprocessor.
+    private static let sharedBytes = 96 << 10
 
     /// One pass over the weights for up to 16 rows.
     private func decode(
         _ x: Tensor, _ matrix: DeviceMatrix, norm: NormParameters?, bias: Tensor?, _ activation: Activation,
         adding residual: Tensor?, into y: Tensor
     ) {
-        let (isFloat, isInt8) = (activationType == .float32, matrix.elements.dtype == .int8)
-        let unit = isFloat ? 128 : isInt8 ? 64 : 32
+        let isFloat = activationType == .float32
+        let unit = isFloat ? 128 : matrix.elements.dtype == .int8 ? 64 : 32
         let padded = (matrix.inputs + unit - 1) / unit * unit
-        let factor = rowFactor(x, matrix, norm: norm)
-        // As float32, as int8 beside bfloat16, as bfloat16.
-        let rowBytes = isFloat ? padded * 4 : isInt8 ? padded * 3 + 128 : padded * 2 + 64
+        let rowBytes = isFloat ? padded * 4 : matrix.elements.dtype == .int8 ? padded * 3 + 128 : padded * 2 + 64
         let normBytes = norm == nil ? 0 : padded * 8
-        let eights = (matrix.outputs + 7) / 8
-        let matrixBytes = padded * matrix.elements.dtype.byteCount
-        var (tiles, groups) = factor == nil ? (1, 1) : tilesOfBlock(outputs: matrix.outputs, outputBytes: matrixBytes)
-        if factor != nil, let form = CUDABackend.form, matrixBytes * matrix.outputs >= form,
-            let alone = aloneTiles(outputs: matrix.outputs, loadsOfWarp: matrixBytes / 512)
-        {
-            (tiles, groups) = alone
-        }
-        // The warps' parts of each output: 12 numbers.
-        let partBytes = tiles * 8 * 48 * min(2, groups)
-        let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / (rowBytes + partBytes))
+        let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / rowBytes)
         let group = min(x.rowCount, isFloat ? 8 : 16, fitting)
-        let shared = group * (rowBytes + partBytes) + normBytes
-        let type = isFloat ? "float" : isInt8 ? "int8" : "bfloat16"
+        let eights = (matrix.outputs + 7) / 8
+        let tiles = isFloat ? 1 : tilesOfBlock(eights: eights, outputBytes: padded * matrix.elements.dtype.byteCount)
+        let shared = max(group * rowBytes + normBytes, 8 * group * tiles * 8 * 4)
         let kernel =
             isFloat
             ? "decode_linear_float_\(group <= 2 ? 2 : 8)"
-            : factor == nil
-                ? "decode_linear_\(type)_any" : "decode\(norm == nil ? "" : "_norm")_linear_\(type)_\(tiles)"
+            : "decode_linear_\(matrix.elements.dtype == .int8 ? "int8" : "bfloat16")_\(tiles)"
         let parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.weight).device,
             norm_bias: (norm?.bias).device, rows: Int32(x.rowCount), group: Int32(group),
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
             activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
-            epsilon: norm?.epsilon ?? 0, share: 1 / Float(matrix.inputs),
-            row_factor: Int32(factor ?? 0), tile_groups: Int32(groups))
+            epsilon: norm?.epsilon ?? 0)
         launch(
-            kernel, grid: ((eights + tiles * groups - 1) / (tiles * groups), (x.rowCount + group - 1) / group, 1), threads: 256,
+            kernel, grid: ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1), threads: 256,
             shared: shared, parameters)
     }
 }

@@ -18,13 +18,6 @@ template <class T = bytes16> TTI_CPU_INLINE T load_stream(const void *address, T
     return *(const T *)address;
 }
 
-template <class T> TTI_CPU_INLINE T load_written(const T *address) { return *address; }
-template <class T = bytes16> TTI_CPU_INLINE T load_vector_written(const void *address, TTI_CPU_PLACE) {
-    if ((unsigned long)address % 16 != 0)
-        tti_cpu->fail(716, "the address is not a multiple of 16", {"load_vector_written", file, line});
-    return *(const T *)address;
-}
-
 // MARK: Products
 
 template <class D> struct tti_cpu_tile {
@@ -139,10 +132,6 @@ TTI_CPU_INLINE void copy_commit() { tti_cpu->copy_commit(); }
 template <int left> TTI_CPU_INLINE void copy_wait() { tti_cpu->copy_wait(left); }
 
 TTI_CPU_INLINE void wait_for_inputs() { tti_cpu->waited(); }
-TTI_CPU_INLINE void only_wait_for_inputs() { tti_cpu->waited(); }
-TTI_CPU_INLINE void let_next_begin() {}
-
-template <class T> TTI_CPU_INLINE void settle(T &) {}
 
 // 2^x, results too small for a normal number being 0.
 TTI_CPU_INLINE float exp2_fast(float x) {

@@ -96,27 +96,6 @@ INLINE bytes16 load_stream(const void *address) {
     return v;
 }
 
-// What a kernel before may have written.
-INLINE bytes16 load_vector_written(const void *address) {
-    bytes16 v;
-    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.word[0]), "=r"(v.word[1]), "=r"(v.word[2]), "=r"(v.word[3])
-                 : "l"(address)
-                 : "memory");
-    return v;
-}
-
-INLINE float load_written(const float *address) {
-    float x;
-    asm volatile("ld.global.f32 %0, [%1];" : "=f"(x) : "l"(address) : "memory");
-    return x;
-}
-INLINE bfloat16 load_written(const bfloat16 *address) {
-    bfloat16 x;
-    asm volatile("ld.global.u16 %0, [%1];" : "=h"(x.bits) : "l"(address) : "memory");
-    return x;
-}
-
 // d += a · b for a tile of 16×8, depth 16, bfloat16. With g = lane / 4, t = lane % 4, pairs of neighbouring columns:
 // a: (row g, columns 2t), (row g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8); b: (rows 2t, column g), (2t + 8, g);
 // d: (row g, columns 2t, 2t + 1), (row g + 8, the same).
@@ -175,22 +154,6 @@ INLINE void wait_for_inputs() {
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
-
-// The same in two: a kernel may say itself when the next is to be brought in.
-INLINE void only_wait_for_inputs() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-INLINE void let_next_begin() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-
-// What has been computed is there from here on: else the compiler may leave it for after the wait.
-INLINE void settle(int &x) { asm volatile("" : "+r"(x)); }
-template <class T> INLINE void settle(const T *&x) { asm volatile("" : "+l"(x)); }
 
 // 2^x
 INLINE float exp2_fast(float x) {

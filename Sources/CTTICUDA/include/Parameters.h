@@ -100,13 +100,6 @@ typedef struct tti_decode_linear {
     int32_t rows, group, inputs, stride, outputs;
     int32_t activation, norm;
     float epsilon;
-    // 1 / inputs
-    float share;
-    // Rows may go by way of registers, a multiple of 256 inputs each: 65536 · 256 / inputs, rounded up; else 0.
-    int32_t row_factor;
-    // How many times a block makes its outputs, one lot after the other; more than 1 only when outputs and the loads of a
-    // warp come out even.
-    int32_t tile_groups;
 } tti_decode_linear;
 
 // MARK: weights.cu
