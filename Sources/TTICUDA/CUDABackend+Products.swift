@@ -56,7 +56,7 @@ extension CUDABackend {
         case .tiles(let splits):
             multiplyTiles(product, splits: splits)
             return true
-        case .hopper(let tile): return multiplyOnHopper(product, tile: tile)
+        case .hopper(let tile, let splits): return multiplyOnHopper(product, tile: tile, splits: splits)
         case .library(let way):
             guard let matrixLibrary, matrixLibrary.issue(product.shape, product.entries, way, addresses(product)) == 0
             else { return false }

@@ -15,8 +15,6 @@ package final class CUDADevice {
     package let multiprocessorCount: Int
     /// Bytes of the second-level cache.
     package let cacheBytes: Int
-    /// Whether blocks can be started in clusters.
-    let hasClusters: Bool
     /// Shared memory that a block can have.
     let sharedBytesOfBlock: Int
     let driver: UnsafePointer<ctti_cuda_driver>
@@ -66,7 +64,6 @@ package final class CUDADevice {
         multiprocessorCount = value(16, handle)
         cacheBytes = value(38, handle)
         sharedBytesOfBlock = value(97, handle)
-        hasClusters = capability >= 90 && value(120, handle) != 0
         var context: ctti_handle?
         var stream: ctti_handle?
         let status = unsafe driver.pointee.retain_context(&context, handle)

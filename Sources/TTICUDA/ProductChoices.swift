@@ -16,24 +16,24 @@ enum ProductWay {
     /// By our own kernels, the depth in so many parts.
     case tiles(splits: Int)
     /// By our kernels for Hopper: one of `HopperTile.all`.
-    case hopper(tile: Int)
+    case hopper(tile: Int, splits: Int)
 
     var name: String {
         switch self {
         case .library: "library"
         case .tiles(let splits): "tiles in \(splits)"
-        case .hopper(let tile): "hopper \(HopperTile.all[tile].name)"
+        case .hopper(let tile, let splits): "hopper \(HopperTile.all[tile].name) in \(splits)"
         }
     }
 
     /// For the disk: which of the three, and what they need to know.
     var bytes: [UInt8] {
-        var words = (0, 0)
+        var words: (Int, Int, Int) = (0, 0, 0)
         var way = ctti_product_way()
         switch self {
         case .library(let own): way = own
-        case .tiles(let splits): words = (1, splits)
-        case .hopper(let tile): words = (2, tile)
+        case .tiles(let splits): words = (1, splits, 0)
+        case .hopper(let tile, let splits): words = (2, splits, tile)
         }
         let first = unsafe withUnsafeBytes(of: &words) { unsafe Array($0) }
         return unsafe first + withUnsafeBytes(of: &way) { unsafe Array($0) }
@@ -41,18 +41,19 @@ enum ProductWay {
 
     /// nil when these are not such bytes.
     init?(bytes: [UInt8]) {
-        let size = MemoryLayout<(Int, Int)>.size
+        let size = MemoryLayout<(Int, Int, Int)>.size
         guard bytes.count == size + MemoryLayout<ctti_product_way>.size else { return nil }
         let (words, way) = unsafe bytes.withUnsafeBytes {
             unsafe (
-                $0.loadUnaligned(as: (Int, Int).self),
+                $0.loadUnaligned(as: (Int, Int, Int).self),
                 $0.loadUnaligned(fromByteOffset: size, as: ctti_product_way.self)
             )
         }
         switch words.0 {
         case 0: self = .library(way)
         case 1 where words.1 > 0: self = .tiles(splits: words.1)
-        case 2 where HopperTile.all.indices.contains(words.1): self = .hopper(tile: words.1)
+        case 2 where words.1 > 0 && HopperTile.all.indices.contains(words.2):
+            self = .hopper(tile: words.2, splits: words.1)
         default: return nil
         }
     }

@@ -39,13 +39,12 @@ struct Warp {
     Meeting meetings[32];
 };
 
-// Of all blocks of a cluster.
-const int most_threads = 2048, most_warps = most_threads / 32;
-extern Thread threads[most_threads];
-extern Warp warps[most_warps];
+extern Thread threads[1024];
+extern Warp warps[32];
 extern int warp_count, thread_count, ended_count;
 extern const Launch *current_launch;
 extern const tti_cpu_file *current_file;
+extern char *shared_memory;
 
 inline Thread *current() { return (Thread *)runtime.current; }
 

@@ -6,8 +6,7 @@
 
 bool is_shared(const void *address, unsigned bytes) {
     const char *begin = (const char *)address, *end = begin + bytes;
-    const char *shared = current()->block->shared;
-    return (begin >= shared && end <= shared + current_launch->shared_bytes) ||
+    return (begin >= shared_memory && end <= shared_memory + current_launch->shared_bytes) ||
            (begin >= current_file->shared_begin && end <= current_file->shared_end);
 }
 

@@ -40,25 +40,24 @@ TTI_CPU_EXPORT tti_cpu_file tti_cpu_attach(tti_cpu_runtime *runtime) {
     return {TTI_CPU_STAMP, __start_tti_shared, __stop_tti_shared};
 }
 
-#define KERNEL(name, parameters, threads) TTI_CPU_KERNEL(name, parameters, threads, 1)
+#define KERNEL(name, parameters, threads) TTI_CPU_KERNEL(name, parameters, threads)
 #define KERNEL_RESIDENT(name, parameters, threads, blocks)                                                  \
     static_assert((blocks) > 0 && (threads) * (blocks) <= 2048, "so many threads do not fit a multiprocessor"); \
-    TTI_CPU_KERNEL(name, parameters, threads, 1)
-#define TTI_CPU_KERNEL(name, parameters, count, cluster)                                                            \
+    TTI_CPU_KERNEL(name, parameters, threads)
+#define TTI_CPU_KERNEL(name, parameters, count)                                                                 \
     static_assert((count) > 0 && (count) <= 1024, "a block has at most 1024 threads");                          \
     static void tti_cpu_body_##name(const parameters &p);                                                       \
     static void tti_cpu_run_##name(const void *p) { tti_cpu_body_##name(*(const parameters *)p); }              \
-    TTI_CPU_EXPORT const tti_cpu_kernel tti_cpu_kernel_##name = {tti_cpu_run_##name, sizeof(parameters), count, \
-                                                                  cluster};                                    \
+    TTI_CPU_EXPORT const tti_cpu_kernel tti_cpu_kernel_##name = {tti_cpu_run_##name, sizeof(parameters), count}; \
     static void tti_cpu_body_##name(const parameters &p)
 
 #define SHARED_MEMORY(name) char *const name = (char *)__builtin_assume_aligned(tti_cpu_dynamic_shared(), 128)
 
 TTI_CPU_INLINE tti_cpu_index tti_cpu_thread_index() { return tti_cpu->current->index; }
-TTI_CPU_INLINE tti_cpu_index tti_cpu_block_index() { return tti_cpu->current->block->index; }
+TTI_CPU_INLINE tti_cpu_index tti_cpu_block_index() { return tti_cpu->block; }
 TTI_CPU_INLINE tti_cpu_index tti_cpu_block_size() { return tti_cpu->block_size; }
 TTI_CPU_INLINE tti_cpu_index tti_cpu_grid_size() { return tti_cpu->grid_size; }
-TTI_CPU_INLINE char *tti_cpu_dynamic_shared() { return tti_cpu->current->block->shared; }
+TTI_CPU_INLINE char *tti_cpu_dynamic_shared() { return tti_cpu->dynamic_shared; }
 #define threadIdx (tti_cpu_thread_index())
 #define blockIdx (tti_cpu_block_index())
 #define blockDim (tti_cpu_block_size())

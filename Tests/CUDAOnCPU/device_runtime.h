@@ -6,20 +6,10 @@ struct tti_cpu_index {
     unsigned x, y, z;
 };
 
-enum { tti_cpu_most_blocks = 8 };  // of a cluster
-
-// A block that is being run: where it is in the grid and in its cluster, and its dynamic shared memory.
-struct tti_cpu_block {
-    tti_cpu_index index;
-    unsigned rank;
-    char *shared;
-};
-
-// What kernels see of their thread; the driver's own record of a thread begins with it. Warps are those of a cluster.
+// What kernels see of their thread; the driver's own record of a thread begins with it.
 struct tti_cpu_thread {
     tti_cpu_index index;
     unsigned lane, warp;
-    tti_cpu_block *block;
 };
 
 // Where a thread is, for reports.
@@ -42,12 +32,12 @@ enum tti_cpu_barrier { tti_cpu_plain, tti_cpu_or, tti_cpu_and, tti_cpu_count };
 
 struct tti_cpu_runtime {
     tti_cpu_thread *current;
-    tti_cpu_index block_size, grid_size;
-    tti_cpu_block blocks[tti_cpu_most_blocks];
+    tti_cpu_index block, block_size, grid_size;
+    char *dynamic_shared;
 
     // Waits until all lanes of `mask` are there; the last one does `together` for all.
     void (*meet)(unsigned mask, void *post, tti_cpu_together together, int kind, const tti_cpu_place &place);
-    // Waits until all threads of the block are there; of a cluster, each block has a barrier of its own.
+    // Waits until all threads of the block are there.
     unsigned (*barrier)(int kind, unsigned value, const tti_cpu_place &place);
     // Lets other threads of the block go on.
     void (*yield)(const tti_cpu_place &place);
@@ -66,7 +56,7 @@ struct tti_cpu_runtime {
 // `tti_cpu_kernel_NAME` in the compiled file.
 struct tti_cpu_kernel {
     void (*run)(const void *parameters);
-    unsigned parameter_bytes, threads, cluster;
+    unsigned parameter_bytes, threads;
 };
 
 // What `tti_cpu_attach` of the compiled file gives back.

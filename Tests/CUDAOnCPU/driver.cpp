@@ -98,7 +98,6 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {
         {13, 1980000}, {16, 132}, {36, 2619000}, {37, 5120},  // clock, multiprocessors, memory clock and width
         {38, 1 << 20}, {39, 2048}, {41, 1},              // L2 cache, threads of a multiprocessor, unified addresses
         {81, 228 << 10}, {82, 65536},                      // shared memory, registers of a multiprocessor
-        {120, 1},                                          // clusters
     };
     if (attribute == 75) return *value = capability() / 10, success;
     if (attribute == 76) return *value = capability() % 10, success;

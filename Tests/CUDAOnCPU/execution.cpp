@@ -9,27 +9,22 @@
 #include <string.h>
 
 tti_cpu_runtime runtime;
-Thread threads[most_threads];
-Warp warps[most_warps];
+Thread threads[1024];
+Warp warps[32];
 int warp_count, thread_count, ended_count;
 const Launch *current_launch;
 const tti_cpu_file *current_file;
+char *shared_memory;
 
 namespace {
 
 enum Order { forward, backward, mixed };
 
-uint64_t ready_warps;
-
-// A block's barrier, and how many of its threads have ended.
-struct Barrier {
-    int arrived, ended, kind;
-    unsigned sum, result;
-    tti_cpu_place place;
-};
-
-Barrier barriers[tti_cpu_most_blocks];
-int block_threads, block_warps, cluster;
+uint32_t ready_warps;
+int arrived_count;  // at the barrier
+int barrier_kind;
+unsigned barrier_sum, barrier_result;
+tti_cpu_place barrier_place;
 
 Context outside;
 int status;
@@ -53,29 +48,28 @@ void set_order() {
 }
 
 // One bit's number of `bits`, which is not 0; in order, the next after `last`.
-template <class Bits> inline int choose(Bits bits, unsigned last) {
-    const int count = sizeof(Bits) * 8;
+inline int choose(uint32_t bits, unsigned last) {
     if (__builtin_expect(order == forward, 1)) {
-        Bits after = bits & ~(((Bits)2 << last) - 1);
-        return __builtin_ctzll(after ? after : bits);
+        uint32_t after = bits & ~((2u << last) - 1);
+        return __builtin_ctz(after ? after : bits);
     }
     if (order == backward) {
-        Bits before = bits & (((Bits)1 << last) - 1);
-        return 63 - __builtin_clzll(before ? before : bits);
+        uint32_t before = bits & ((1u << last) - 1);
+        return 31 - __builtin_clz(before ? before : bits);
     }
     random_state ^= random_state << 13;
     random_state ^= random_state >> 7;
     random_state ^= random_state << 17;
-    unsigned by = (unsigned)(random_state >> 32) & (count - 1);
-    Bits turned = bits >> by | bits << (-by & (count - 1));
-    return (__builtin_ctzll(turned) + by) & (count - 1);
+    unsigned by = (unsigned)(random_state >> 32) & 31;
+    uint32_t turned = bits >> by | bits << (-by & 31);
+    return (__builtin_ctz(turned) + by) & 31;
 }
 
 // Which thread goes on; null when none can.
 inline Thread *next_thread(const Thread *last) {
     unsigned w = last->warp, lane = last->lane;
     if (warps[w].ready == 0) {
-        ready_warps &= ~((uint64_t)1 << w);
+        ready_warps &= ~(1u << w);
         if (ready_warps == 0) return nullptr;
         w = (unsigned)choose(ready_warps, w);
         lane = warps[w].last_lane;
@@ -125,16 +119,17 @@ inline void let_others() {
 
 inline void make_ready(int warp, unsigned lanes) {
     warps[warp].ready |= lanes;
-    ready_warps |= (uint64_t)1 << warp;
+    ready_warps |= 1u << warp;
 }
 
-void open_barrier(unsigned rank) {
-    Barrier &own = barriers[rank];
-    own.result = own.kind == tti_cpu_and ? own.sum == (unsigned)own.arrived : own.kind == tti_cpu_or ? own.sum != 0 : own.sum;
-    own.arrived = 0;
-    own.sum = 0;
+void open_barrier() {
+    barrier_result = barrier_kind == tti_cpu_and ? barrier_sum == (unsigned)arrived_count
+                     : barrier_kind == tti_cpu_or ? barrier_sum != 0
+                                                  : barrier_sum;
+    arrived_count = 0;
+    barrier_sum = 0;
     sleeps = 0;
-    for (int w = (int)rank * block_warps; w < ((int)rank + 1) * block_warps; w++)
+    for (int w = 0; w < warp_count; w++)
         if (warps[w].at_barrier) {
             make_ready(w, warps[w].at_barrier);
             warps[w].at_barrier = 0;
@@ -144,12 +139,12 @@ void open_barrier(unsigned rank) {
 unsigned barrier(int kind, unsigned value, const tti_cpu_place &place) {
     Thread *self = current();
     Warp &warp = warps[self->warp];
-    Barrier &own = barriers[self->block->rank];
-    if (own.arrived == 0) {
-        own.kind = kind;
-        own.place = place;
-    } else if (own.kind != kind) {
-        report("%s at line %d while others wait at %s, line %d", place.what, place.line, own.place.what, own.place.line);
+    if (arrived_count == 0) {
+        barrier_kind = kind;
+        barrier_place = place;
+    } else if (barrier_kind != kind) {
+        report("%s at line %d while others wait at %s, line %d", place.what, place.line, barrier_place.what,
+               barrier_place.line);
         report_waiting();
         end_launch(719);
     }
@@ -164,11 +159,11 @@ unsigned barrier(int kind, unsigned value, const tti_cpu_place &place) {
     warp.ready &= ~bit;
     warp.at_barrier |= bit;
     self->place = place;
-    own.arrived++;
-    own.sum += value;
-    if (own.arrived + own.ended == block_threads) open_barrier(self->block->rank);
+    arrived_count++;
+    barrier_sum += value;
+    if (arrived_count + ended_count == thread_count) open_barrier();
     else let_others();
-    return own.result;
+    return barrier_result;
 }
 
 // Turns go to other lanes and to other warps by turns: whoever is slept for may be anywhere.
@@ -177,7 +172,7 @@ void yield(const tti_cpu_place &place) {
     Warp &warp = warps[self->warp];
     self->place = place;
     warp.last_lane = self->lane;
-    uint64_t others = ready_warps & ~((uint64_t)1 << self->warp);
+    uint32_t others = ready_warps & ~(1u << self->warp);
     bool alone = (warp.ready & ~(1u << self->lane)) == 0;
     if (++sleeps == most_sleeps) fail(719, "it sleeps for something that does not come", place);
     if (others == 0 || (!alone && sleeps % 2 == 0)) return let_others();
@@ -248,8 +243,6 @@ void end_thread(Thread *self) {
     warp.ready &= ~bit;
     warp.ended |= bit;
     ended_count++;
-    Barrier &own = barriers[self->block->rank];
-    own.ended++;
     sleeps = 0;
     for (unsigned open = warp.open; open; open &= open - 1) {
         int number = __builtin_ctz(open);
@@ -264,7 +257,7 @@ void end_thread(Thread *self) {
         meeting.needed &= ~bit;
         if (meeting.arrived == meeting.needed) close_meeting(warp, number, (int)self->warp, 0);
     }
-    if (own.arrived > 0 && own.arrived + own.ended == block_threads) open_barrier(self->block->rank);
+    if (arrived_count > 0 && arrived_count + ended_count == thread_count) open_barrier();
 }
 
 // A fiber runs threads one after the other for as long as they end without having waited.
@@ -295,29 +288,23 @@ void thread_main() {
 void waited() { has_waited = true; }
 
 void prepare_threads(const Launch &launch) {
-    block_threads = (int)(launch.block.x * launch.block.y * launch.block.z);
-    block_warps = (block_threads + 31) / 32;
-    cluster = (int)launch.function->kernel->cluster;
-    thread_count = cluster * block_threads;
-    warp_count = cluster * block_warps;
-    for (int rank = 0; rank < cluster; rank++) {
-        int number = rank * block_warps * 32;
-        for (unsigned z = 0; z < launch.block.z; z++)
-            for (unsigned y = 0; y < launch.block.y; y++)
-                for (unsigned x = 0; x < launch.block.x; x++, number++) {
-                    threads[number].index = {x, y, z};
-                    threads[number].lane = (unsigned)number % 32;
-                    threads[number].warp = (unsigned)number / 32;
-                    threads[number].block = &runtime.blocks[rank];
-                }
-    }
+    thread_count = (int)(launch.block.x * launch.block.y * launch.block.z);
+    warp_count = (thread_count + 31) / 32;
+    int number = 0;
+    for (unsigned z = 0; z < launch.block.z; z++)
+        for (unsigned y = 0; y < launch.block.y; y++)
+            for (unsigned x = 0; x < launch.block.x; x++, number++) {
+                threads[number].index = {x, y, z};
+                threads[number].lane = (unsigned)number % 32;
+                threads[number].warp = (unsigned)number / 32;
+            }
     for (int w = 0; w < warp_count; w++) {
-        int lanes = block_threads - w % block_warps * 32;
+        int lanes = thread_count - w * 32;
         warps[w].all = lanes >= 32 ? 0xffffffffu : (1u << lanes) - 1;
     }
 }
 
-void run_blocks() {
+void run_block() {
     for (int w = 0; w < warp_count; w++) {
         Warp &warp = warps[w];
         warp.ready = warp.all;
@@ -325,11 +312,11 @@ void run_blocks() {
         warp.started = warp.at_barrier = warp.open = 0;
         warp.last_lane = order == backward ? 0 : 31;
     }
-    ready_warps = ~(uint64_t)0 >> (64 - warp_count);
-    ended_count = 0;
-    for (int rank = 0; rank < cluster; rank++) barriers[rank].arrived = barriers[rank].ended = barriers[rank].sum = 0;
-    unsigned w = (unsigned)choose(ready_warps, order == backward ? 0 : 63);
-    Thread *first = &threads[w * 32 + (unsigned)choose(warps[w].ready, order == backward ? 0 : 31)];
+    ready_warps = warp_count == 32 ? 0xffffffffu : (1u << warp_count) - 1;
+    arrived_count = ended_count = 0;
+    barrier_sum = 0;
+    unsigned last = order == backward ? 0 : 31, w = (unsigned)choose(ready_warps, last);
+    Thread *first = &threads[w * 32 + (unsigned)choose(warps[w].ready, last)];
     runtime.current = first;
     start(first, take_stack());
     prepare(first->context, *first->stack, thread_main);
@@ -369,33 +356,29 @@ int run(const Launch &launch) {
     status = 0;
     has_waited = false;
     fault_instruction = nullptr;
+    shared_memory = place_shared(launch.shared_bytes);
+    runtime.dynamic_shared = shared_memory;
     runtime.block_size = launch.block;
     runtime.grid_size = launch.grid;
     prepare_threads(launch);
-    for (int rank = 0; rank < cluster; rank++)
-        runtime.blocks[rank].shared = place_shared(launch.shared_bytes, runtime.blocks[rank].rank = (unsigned)rank);
-    tti_cpu_index at;
+    tti_cpu_index &at = runtime.block;
     for (at.z = 0; at.z < launch.grid.z; at.z++)
         for (at.y = 0; at.y < launch.grid.y; at.y++)
-            for (at.x = 0; at.x < launch.grid.x; at.x += (unsigned)cluster) {
-                for (int rank = 0; rank < cluster; rank++) {
-                    runtime.blocks[rank].index = {at.x + (unsigned)rank, at.y, at.z};
-                    fill_shared(runtime.blocks[rank].shared, launch.shared_bytes);
-                }
+            for (at.x = 0; at.x < launch.grid.x; at.x++) {
+                fill_shared(shared_memory, launch.shared_bytes);
                 memset(current_file->shared_begin, 0xff,
                        (size_t)(current_file->shared_end - current_file->shared_begin));
                 running = true;
-                run_blocks();
+                run_block();
                 running = false;
                 if (status != 0) {
                     if (fault_instruction) report_line(*launch.function->module, fault_instruction);
                     give_all_stacks();
                     return status;
                 }
-                for (int rank = 0; rank < cluster; rank++) {
-                    if (is_shared_intact(runtime.blocks[rank].shared, launch.shared_bytes)) continue;
+                if (!is_shared_intact(shared_memory, launch.shared_bytes)) {
                     fprintf(stderr, "CUDA on a processor: kernel %s, block (%u, %u, %u): wrote beside its %u bytes of "
-                            "dynamic shared memory\n", launch.function->name.c_str(), at.x + (unsigned)rank, at.y, at.z,
+                            "dynamic shared memory\n", launch.function->name.c_str(), at.x, at.y, at.z,
                             launch.shared_bytes);
                     return 700;
                 }

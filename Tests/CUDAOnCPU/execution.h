@@ -37,7 +37,7 @@ void catch_faults();
 // MARK: memory.cpp
 
 // The range of a launch's dynamic shared memory: `bytes` that end where memory that faults (or is checked) begins.
-char *place_shared(unsigned bytes, unsigned rank);
+char *place_shared(unsigned bytes);
 // Before a block: all bits set. After it: whether nothing was written beside it.
 void fill_shared(char *memory, unsigned bytes);
 bool is_shared_intact(const char *memory, unsigned bytes);

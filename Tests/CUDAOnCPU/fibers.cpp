@@ -12,7 +12,7 @@
 
 // An odd number of pages apart: otherwise the processor would keep all stacks' addresses in the same few entries.
 static const size_t stack_bytes = 33 * 4096, guard_bytes = 4 * 4096;
-static const int stack_count = 2049;
+static const int stack_count = 1025;
 static char *stacks_begin;
 static Stack stacks[stack_count];
 static Stack *free_stacks[stack_count];

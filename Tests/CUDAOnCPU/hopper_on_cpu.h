@@ -2,12 +2,6 @@
 // products are made when they are waited for, so that a stage that is filled again too early is found out.
 #pragma once
 
-// The file's own shared variables are one for all blocks of a cluster.
-#define KERNEL_OF_CLUSTER(name, parameters, threads, blocks, cluster)                                       \
-    static_assert((blocks) > 0 && (threads) * (blocks) <= 2048, "so many threads do not fit a multiprocessor"); \
-    static_assert(cluster <= tti_cpu_most_blocks, "a cluster has at most 8 blocks");                          \
-    TTI_CPU_KERNEL(name, parameters, threads, cluster)
-
 #define SHARED_BOXES(name)                                                   \
     char *const name = (char *)__builtin_assume_aligned(tti_cpu_boxes(), 1024)
 
@@ -35,7 +29,7 @@ struct tti_cpu_box_copy {
 
 // Begins as all bits set, as every shared variable.
 __shared__ int tti_cpu_box_copies_less_one;
-static tti_cpu_box_copy tti_cpu_box_copies[1024];
+static tti_cpu_box_copy tti_cpu_box_copies[256];
 
 TTI_CPU_UNCHECKED static void tti_cpu_end_phase(uint64_t *barrier) {
     tti_cpu_phases *phases = (tti_cpu_phases *)barrier;
@@ -118,45 +112,13 @@ TTI_CPU_INLINE void wait_barrier(uint64_t *barrier, uint32_t odd, TTI_CPU_PLACE)
     }
 }
 
-// The same place in the shared memory of another block of the cluster.
-template <class T> TTI_CPU_INLINE T *tti_cpu_in_block(T *shared, unsigned rank) {
-    return (T *)(tti_cpu->blocks[rank].shared + ((const char *)shared - tti_cpu_dynamic_shared()));
-}
-
-TTI_CPU_INLINE void arrive_at(uint64_t *barrier, int block, TTI_CPU_PLACE) {
-    arrive(tti_cpu_in_block(barrier, (unsigned)block), file, line);
-}
-
-// Four numbers from another block's shared memory.
-template <class T = floats<4>> TTI_CPU_INLINE T load_from(const float *shared, int block) {
-    return *(const T *)__builtin_assume_aligned(tti_cpu_in_block(shared, (unsigned)block), 16);
-}
-
-// The number of the thread in its cluster, and how many there are.
-TTI_CPU_INLINE int tti_cpu_thread_number() { return (int)(tti_cpu->current->warp * 32 + tti_cpu->current->lane); }
-
-__shared__ int tti_cpu_cluster_arrived_less_one;
-__shared__ unsigned tti_cpu_cluster_rounds;
-static unsigned tti_cpu_cluster_round_of[2048];
-
-template <int cluster> TTI_CPU_INLINE void arrive_in_cluster() {
-    tti_cpu_cluster_round_of[tti_cpu_thread_number()] = tti_cpu_cluster_rounds;
-    if (++tti_cpu_cluster_arrived_less_one + 1 < cluster * (int)tti_cpu->block_size.x) return;
-    tti_cpu_cluster_arrived_less_one = -1;
-    tti_cpu_cluster_rounds = tti_cpu_cluster_rounds + 1;
-}
-TTI_CPU_INLINE void wait_for_cluster(TTI_CPU_PLACE) {
-    volatile unsigned *rounds = &tti_cpu_cluster_rounds;
-    while (*rounds == tti_cpu_cluster_round_of[tti_cpu_thread_number()]) tti_cpu->yield({"wait_for_cluster", file, line});
-}
-
-__shared__ int tti_cpu_named_arrived_less_one[8][16];
-__shared__ unsigned tti_cpu_named_rounds[8][16];
+__shared__ int tti_cpu_named_arrived_less_one[16];
+__shared__ unsigned tti_cpu_named_rounds[16];
 
 TTI_CPU_INLINE void wait_for_threads(int number, int threads, TTI_CPU_PLACE) {
-    volatile unsigned *rounds = &tti_cpu_named_rounds[tti_cpu->current->block->rank][number];
+    volatile unsigned *rounds = &tti_cpu_named_rounds[number];
     unsigned round = *rounds;
-    volatile int *arrived = &tti_cpu_named_arrived_less_one[tti_cpu->current->block->rank][number];
+    volatile int *arrived = &tti_cpu_named_arrived_less_one[number];
     *arrived = *arrived + 1;
     if (*arrived + 1 == threads) {
         *arrived = -1;
@@ -178,25 +140,10 @@ TTI_CPU_INLINE void copy_box(void *shared, const void *map, uint64_t *barrier, i
     int bytes = tti_cpu_box_bytes(own), count = tti_cpu_box_copies_less_one + 1;
     if ((unsigned long)shared % 1024) tti_cpu->fail(716, "a box does not begin at a multiple of 1024", place);
     if (!tti_cpu->is_shared(shared, (unsigned)bytes)) tti_cpu->fail(700, "the box is not in shared memory", place);
-    if (count == 1024) tti_cpu->fail(719, "too many copies are under way", place);
+    if (count == 256) tti_cpu->fail(719, "too many copies are under way", place);
     __builtin_memset(shared, 0xff, (unsigned long)bytes);
     tti_cpu_box_copies[count] = {(char *)shared, own, barrier, {column, row, 0, 0, 0}};
     tti_cpu_box_copies_less_one = count;
-}
-
-TTI_CPU_INLINE void copy_box_to(
-    uint32_t blocks, void *shared, const void *map, uint64_t *barrier, int column, int row, TTI_CPU_PLACE) {
-    tti_cpu_thread *self = tti_cpu->current;
-    tti_cpu_block *own = self->block;
-    char *target = (char *)shared;
-    for (unsigned rank = 0; rank < tti_cpu_most_blocks; rank++) {
-        if (!(blocks >> rank & 1)) continue;
-        char *there = tti_cpu_in_block(target, rank);
-        uint64_t *its_barrier = tti_cpu_in_block(barrier, rank);
-        self->block = &tti_cpu->blocks[rank];
-        copy_box(there, map, its_barrier, column, row, file, line);
-        self->block = own;
-    }
 }
 
 // MARK: Products
@@ -212,8 +159,10 @@ struct tti_cpu_product {
     bool is_last;  // of its group
 };
 
-__shared__ int tti_cpu_products_less_one[2048];
-static tti_cpu_product tti_cpu_products[2048][32];
+__shared__ int tti_cpu_products_less_one[1024];
+static tti_cpu_product tti_cpu_products[1024][64];
+
+TTI_CPU_INLINE int tti_cpu_thread_number() { return (int)(tti_cpu->current->warp * 32 + tti_cpu->current->lane); }
 
 TTI_CPU_UNCHECKED static void tti_cpu_read_row(box_rows rows, int row, float values[16]) {
     for (int k = 0; k < 16; k++)
@@ -221,7 +170,7 @@ TTI_CPU_UNCHECKED static void tti_cpu_read_row(box_rows rows, int row, float val
 }
 
 TTI_CPU_UNCHECKED static void tti_cpu_multiply_shared(const tti_cpu_product &product) {
-    int lane = (int)tti_cpu->current->lane, row = (int)(tti_cpu->current->index.x / 32 % 4) * 16 + lane / 4;
+    int lane = (int)tti_cpu->current->lane, row = (int)(tti_cpu->current->warp % 4) * 16 + lane / 4;
     float a[2][16], b[16];
     for (int i = 0; i < 2; i++) tti_cpu_read_row(product.a, row + 8 * i, a[i]);
     for (int j = 0; j < product.count / 4; j++)
@@ -242,7 +191,7 @@ template <int count> TTI_CPU_INLINE void multiply_shared(float (&d)[count], box_
     int thread = tti_cpu_thread_number(), waiting = tti_cpu_products_less_one[thread] + 1;
     if (!tti_cpu->is_shared((const void *)a, 64 * 128 - 96) || !tti_cpu->is_shared((const void *)b, 2 * count * 128 - 96))
         tti_cpu->fail(700, "the operands are not in shared memory", place);
-    if (waiting == 32) tti_cpu->fail(719, "too many products are under way", place);
+    if (waiting == 64) tti_cpu->fail(719, "too many products are under way", place);
     if (!adds) __builtin_memset(d, 0xff, sizeof d);
     tti_cpu_products[thread][waiting] = {d, count, adds, a, b, false};
     tti_cpu_products_less_one[thread] = waiting;

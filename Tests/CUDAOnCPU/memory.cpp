@@ -190,9 +190,8 @@ EXPORT int cuMemFreeHost(void *address) {
 
 static const size_t shared_room = 256 << 10, shared_beside = 128;
 
-char *place_shared(unsigned bytes, unsigned rank) {
-    static char *rooms[tti_cpu_most_blocks];
-    char *&room = rooms[rank];
+char *place_shared(unsigned bytes) {
+    static char *room;
     if (!room) {
         void *memory = mmap(nullptr, shared_room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) abort();

@@ -50,7 +50,7 @@ void fail(int error, const char *text, const tti_cpu_place &place) {
 }
 
 void describe_thread(char *text, int size) {
-    const tti_cpu_index &block = runtime.current->block->index, &index = runtime.current->index;
+    const tti_cpu_index &block = runtime.block, &index = runtime.current->index;
     snprintf(text, (size_t)size, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u)",
              current_launch->function->name.c_str(), block.x, block.y, block.z, index.x, index.y, index.z);
 }

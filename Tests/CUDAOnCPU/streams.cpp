@@ -192,9 +192,6 @@ int check_launch(const ctti_launch_configuration &c, const Function &function, L
     if (threads > function.kernel->threads)
         return complain(invalid_value, "cuLaunchKernelEx", "kernel %s: %u threads in a block, its limit is %u", name,
                         (unsigned)threads, function.kernel->threads);
-    if (c.grid_x % function.kernel->cluster)
-        return complain(invalid_value, "cuLaunchKernelEx", "kernel %s: %u blocks are no clusters of %u", name, c.grid_x,
-                        function.kernel->cluster);
     if (function.kernel->parameter_bytes > most_parameter_bytes)
         return complain(invalid_value, "cuLaunchKernelEx", "kernel %s: %u bytes of parameters", name,
                         function.kernel->parameter_bytes);

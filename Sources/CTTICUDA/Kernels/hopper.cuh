@@ -18,10 +18,6 @@ struct __align__(8) bytes8 {
 #include "hopper_on_cpu.h"
 #else
 
-// A kernel whose blocks are on neighbouring multiprocessors at once, `cluster` of them.
-#define KERNEL_OF_CLUSTER(name, parameters, threads, blocks, cluster)                               \
-    extern "C" __global__ void __cluster_dims__(cluster, 1, 1) __launch_bounds__(threads, blocks) name( \
-        const __grid_constant__ parameters p)
 // The block's dynamic shared memory, aligned as boxes are.
 #define SHARED_BOXES(name) extern __shared__ __align__(1024) char name[]
 
@@ -57,29 +53,6 @@ INLINE void wait_barrier(uint64_t *barrier, uint32_t odd) {
     } while (!is_done);
 }
 
-// Arrives at the same barrier of another block of the cluster.
-INLINE void arrive_at(uint64_t *barrier, int block) {
-    asm volatile("{\n.reg .b32 remote;\n"
-                 "mapa.shared::cluster.u32 remote, %0, %1;\n"
-                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(shared_address(barrier)),
-                 "r"(block)
-                 : "memory");
-}
-// Four numbers at the same place in another block of the cluster, from a multiple of 16 bytes.
-INLINE floats<4> load_from(const float *shared, int block) {
-    floats<4> x;
-    asm volatile("{\n.reg .b32 remote;\n"
-                 "mapa.shared::cluster.u32 remote, %4, %5;\n"
-                 "ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [remote];\n}"
-                 : "=f"(x.v[0]), "=f"(x.v[1]), "=f"(x.v[2]), "=f"(x.v[3])
-                 : "r"(shared_address(shared)), "r"(block)
-                 : "memory");
-    return x;
-}
-// All threads of a cluster arrive, and wait for the others.
-template <int cluster> INLINE void arrive_in_cluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
-INLINE void wait_for_cluster() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-
 // Waits for `threads` threads of the block, which come to the barrier of this number (1 to 15).
 INLINE void wait_for_threads(int number, int threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
@@ -95,15 +68,6 @@ INLINE void copy_box(void *shared, const tti_tensor_map *map, uint64_t *barrier,
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
                      shared_address(shared)),
                  "l"((uint64_t)map), "r"(shared_address(barrier)), "r"(column), "r"(row)
-                 : "memory");
-}
-// The same to all blocks of the cluster whose bits are set in `blocks`: each finds it at the same place, and its own barrier
-// is told.
-INLINE void copy_box_to(
-    uint32_t blocks, void *shared, const tti_tensor_map *map, uint64_t *barrier, int column, int row) {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
-                 "[%1, {%3, %4}], [%2], %5;" ::"r"(shared_address(shared)),
-                 "l"((uint64_t)map), "r"(shared_address(barrier)), "r"(column), "r"(row), "h"((uint16_t)blocks)
                  : "memory");
 }
 

@@ -264,11 +264,14 @@ typedef struct tti_hopper {
     device_address bias;
     // [rows, outputs]; or 0
     device_address residual;
+    // Where `splits` is more than 1: sums of parts of the depth [splits, rows, outputs].
+    device_address partial;
     int32_t rows, outputs;
     // Of 64 inputs.
     int32_t blocks;
+    int32_t splits;
     int32_t activation;
-    int32_t unused[6];
+    int32_t unused[3];
 } tti_hopper;
 
 // MARK: image_norm.cu
