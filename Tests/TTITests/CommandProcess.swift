@@ -8,6 +8,8 @@ struct Outcome: CustomStringConvertible {
     let signal: Int32
     let output: [UInt8]
     let errors: String
+    /// Bytes of memory that it held at most.
+    let peakMemory: Int
 
     var text: String { String(decoding: output, as: UTF8.self) }
     var lines: [String] { text.split(separator: "\n").map(String.init) }
@@ -122,11 +124,12 @@ enum CommandProcess {
             }
         }
         var status: Int32 = 0
-        waitpid(running.id, &status, 0)
+        var usage = rusage()
+        wait4(running.id, &status, 0, &usage)
         let signal = status & 0x7f
         return Outcome(
             status: signal == 0 ? status >> 8 & 0xff : -1, signal: signal, output: streams[0].bytes,
-            errors: String(decoding: streams[1].bytes, as: UTF8.self))
+            errors: String(decoding: streams[1].bytes, as: UTF8.self), peakMemory: usage.ru_maxrss * 1024)
     }
 
     static func run(
