@@ -1,10 +1,10 @@
 // Products of many rows on Hopper: y = activation(x · weightᵀ + bias) + residual, in one kernel.
 //
 // Bound by the tensor cores where tiles are large, by the way from the second-level cache to shared memory where they are
-// small. A block makes one tile of y: grid (tiles, the rows' fastest; splits of the
-// depth). One warp asks for boxes of x and of the weights, a ring of stages ahead, the first weights before the inputs are
-// there; the others, warpgroups of 128 threads with 64 rows each, multiply what has landed. An output's sum goes up in depth,
-// sixteen at a time, whatever its tile. Which tile is taken is Swift's choice (CUDABackend+Hopper.swift).
+// small. A block makes one tile of y: grid (tiles, the rows' fastest; splits of the depth). One warp asks for boxes of x and
+// of the weights, a ring of stages ahead, the first weights before the inputs are there; the others, warpgroups of 128
+// threads with 64 rows each, multiply what has landed. An output's sum goes up in depth, sixteen at a time, whatever its
+// tile. Which tile is taken is Swift's choice (CUDABackend+Hopper.swift).
 #include "hopper.cuh"
 
 #if defined(TTI_BF16) && __CUDA_ARCH__ == 900
