@@ -45,6 +45,9 @@ extension OpCase {
         linear(3, 40, 64, 72),
         linear(2, 24, 264, 40, residual: true),
         linear(2, 128, 64, 40, bias: true, .silu, residual: true),
+        // Tiles filled partly in every direction, more of the depth than a ring of stages holds; then enough of it for parts.
+        linear(2, 130, 584, 200, bias: true, .gelu, residual: true),
+        linear(2, 70, 1032, 328, residual: true),
         linear(1, 1, 1000, 1),
         linear(1, 1, 4096, 24),
         linear(1, 12, 4096, 24),
