@@ -4,19 +4,20 @@
 
 #include <string.h>
 
-enum { BFLOAT16 = 9, NO_INTERLEAVE = 0, EXCHANGE_IN_128_BYTES = 3, PROMOTE_TO_256_BYTES = 3, FILL_WITH_ZEROS = 0 };
+enum { BFLOAT16 = 9, NO_INTERLEAVE = 0, PROMOTE_TO_256_BYTES = 3, FILL_WITH_ZEROS = 0 };
+enum { EXCHANGE_IN_64_BYTES = 2, EXCHANGE_IN_128_BYTES = 3 };
 
-ctti_status ctti_map_matrix(
-    const ctti_cuda_driver *driver, struct tti_tensor_map *map, ctti_address address, uint64_t rows, uint64_t columns,
-    uint64_t row_bytes, uint32_t box_rows
-) {
+ctti_status ctti_map_image(const ctti_cuda_driver *driver, struct tti_tensor_map *map, const ctti_image *image) {
     if (!driver->encode_tensor_map) return 1;
     _Alignas(64) uint64_t words[16];
-    const uint64_t sizes[] = {columns, rows};
-    const uint32_t box[] = {64, box_rows}, steps[] = {1, 1};
+    const uint64_t sizes[] = {image->channels, image->width, image->height, image->images};
+    // Of a box with steps the driver wants to know the pixels that it spans.
+    const uint32_t step = image->step;
+    const uint32_t box[] = {image->box_channels, image->box_width * step, image->box_height * step, image->box_images};
+    const uint32_t steps[] = {1, step, step, 1};
     ctti_status status = driver->encode_tensor_map(
-        words, BFLOAT16, 2, (void *)address, sizes, &row_bytes, box, steps, NO_INTERLEAVE, EXCHANGE_IN_128_BYTES,
-        PROMOTE_TO_256_BYTES, FILL_WITH_ZEROS);
+        words, BFLOAT16, 4, (void *)image->address, sizes, image->strides, box, steps, NO_INTERLEAVE,
+        image->box_channels == 32 ? EXCHANGE_IN_64_BYTES : EXCHANGE_IN_128_BYTES, PROMOTE_TO_256_BYTES, FILL_WITH_ZEROS);
     memcpy(map, words, sizeof words);
     return status;
 }

@@ -77,6 +77,11 @@ extension CUDABackend {
         let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2])
         let (outputHeight, outputWidth) = (y.shape[1], y.shape[2])
         let form = unsafe unsafeDowncast(weight.form, to: KernelRows.self)
+        if convolveOnHopper(
+            x, weight, rows: form.elements, bias: bias, geometry, activation, adding: residual, into: y)
+        {
+            return
+        }
         let (address, channels) = wholeRows(x, width: weight.inputs)
         let (channelPieces, taps) = (channels / lanes, weight.kernelHeight * weight.kernelWidth)
         // Pixels that are each seen once are rows of a matrix.

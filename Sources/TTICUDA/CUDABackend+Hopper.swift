@@ -1,67 +1,192 @@
 internal import CTTICUDA
 internal import TTICore
 
+/// What hopper.cu makes: a convolution, or a product of matrices as one of an image that is one pixel high.
+struct HopperProduct {
+    var x: UInt64
+    /// Of x.
+    var channels, width, height, images: Int
+    var weight: UInt64
+    /// Rows of the weights, their numbers, and bytes from one row to the next.
+    var weightRows, weightInputs, weightStride: Int
+    var y: UInt64
+    var outputs, outputWidth, outputHeight: Int
+    var bias: Tensor?
+    var residual: UInt64
+    var activation: Activation
+    /// y = value · activation(gate): which half of the weights' rows are gates.
+    var gate: GateOrder?
+    var kernelWidth = 1
+    var stride = 1
+    var top = 0
+    var left = 0
+
+    /// Channels of a block of the depth: 128 bytes.
+    static let blockChannels = 64
+
+    var channelBlocks: Int { channels.dividedUp(by: HopperProduct.blockChannels) }
+    /// Of channels and taps.
+    var blocks: Int { weightInputs.dividedUp(by: HopperProduct.blockChannels) }
+
+    /// The rows of a matrix.
+    init(_ product: RowsProduct) {
+        let matrix = product.matrix
+        (x, weight, y) = (product.x.device, matrix.elements.device, product.y.device)
+        (channels, width, height, images) = (matrix.inputs, product.x.rowCount, 1, 1)
+        (weightRows, weightInputs, weightStride) = (matrix.outputs, matrix.inputs, matrix.stride * 2)
+        (outputs, outputWidth, outputHeight) = (product.y.shape.last, product.x.rowCount, 1)
+        (bias, residual) = (product.bias, product.residual.device)
+        (activation, gate) = (product.activation, product.gate)
+    }
+
+    /// A convolution of x with rows of a kernel, `[outputs, taps · channels]`.
+    init(
+        _ x: Tensor, _ weight: PreparedConvolution, rows: Tensor, bias: Tensor?, _ geometry: ConvolutionGeometry,
+        _ activation: Activation, adding residual: Tensor?, into y: Tensor
+    ) {
+        (self.x, self.weight, self.y) = (x.device, rows.device, y.device)
+        (images, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+        let inputs = weight.kernelHeight * weight.kernelWidth * weight.inputs
+        (weightRows, weightInputs, weightStride) = (weight.outputs, inputs, inputs * 2)
+        (outputs, outputHeight, outputWidth) = (weight.outputs, y.shape[1], y.shape[2])
+        (self.bias, self.residual, self.activation) = (bias, residual.device, activation)
+        kernelWidth = weight.kernelWidth
+        (stride, top, left) = (geometry.stride, geometry.top, geometry.left)
+    }
+}
+
 extension CUDABackend {
-    /// Inputs of a block of the depth: 128 bytes.
-    private static let hopperBlock = 64
+    /// Whether there are Hopper's own units, and a driver that knows of them.
+    private var hasHopper: Bool { unsafe device.capability == 90 && device.driver.pointee.encode_tensor_map != nil }
 
     /// Whether Hopper's own units can do a product: bfloat16, in rows of whole pieces of 16 bytes.
     func suitsHopper(_ product: RowsProduct) -> Bool {
-        unsafe device.capability == 90 && device.driver.pointee.encode_tensor_map != nil
-            && product.matrix.elements.dtype == .bfloat16 && product.isWhole && product.rowsOfEntry >= 64
+        hasHopper && product.matrix.elements.dtype == .bfloat16 && product.isWhole && product.rowsOfEntry >= 64
     }
 
     /// The ways that are worth a try.
     func hopperWays(_ product: RowsProduct) -> [ProductWay] {
         guard suitsHopper(product) else { return [] }
-        let depth = product.matrix.inputs.dividedUp(by: CUDABackend.hopperBlock)
-        return HopperTile.all.indices.flatMap { index in
-            let tiles = HopperTile.all[index].count(product.rowsOfEntry, product.matrix.outputs)
+        let depth = product.matrix.inputs.dividedUp(by: HopperProduct.blockChannels)
+        return HopperTile.all.indices.filter { product.gate == nil || HopperTile.all[$0].canGate }.flatMap { index in
+            let tiles =
+                product.rowsOfEntry.dividedUp(by: HopperTile.rows)
+                * product.matrix.outputs.dividedUp(by: HopperTile.all[index].columns)
             return [1, 2, 4].filter { $0 == 1 || (tiles * $0 <= device.multiprocessorCount && depth >= 8 * $0) }
                 .map { ProductWay.hopper(tile: index, splits: $0) }
         }
     }
 
-    /// - Parameter tile: of `HopperTile.all`.
-    /// - Returns: false when the device cannot do it.
+    /// - Returns: false when Hopper's own units cannot do it.
     func multiplyOnHopper(_ product: RowsProduct, tile: Int, splits: Int) -> Bool {
         guard suitsHopper(product), HopperTile.all.indices.contains(tile) else { return false }
-        let (tile, matrix) = (HopperTile.all[tile], product.matrix)
-        let (rows, outputs) = (product.x.rowCount, matrix.outputs)
+        return multiplyOnHopper(HopperProduct(product), HopperPlan(tile: tile, splits: splits))
+    }
+
+    /// - Returns: false when Hopper's own units cannot do it: they want whole blocks of channels.
+    func convolveOnHopper(
+        _ x: Tensor, _ weight: PreparedConvolution, rows: Tensor, bias: Tensor?, _ geometry: ConvolutionGeometry,
+        _ activation: Activation, adding residual: Tensor?, into y: Tensor
+    ) -> Bool {
+        let addresses = x.device | y.device | rows.device | residual.device
+        guard hasHopper, activationType == .bfloat16, geometry.upsampling == 1, geometry.stride <= 2,
+            weight.inputs % HopperProduct.blockChannels == 0, weight.outputs % 8 == 0, addresses % 16 == 0,
+            y.shape[1] * y.shape[2] >= 64
+        else { return false }
+        let product = HopperProduct(
+            x, weight, rows: rows, bias: bias, geometry, activation, adding: residual, into: y)
+        let size = HopperPlan.Size(
+            width: y.shape[2], height: y.shape[1], outputs: weight.outputs, blocks: product.blocks)
+        guard let plan = plan(size, images: y.shape[0]) else { return false }
+        return multiplyOnHopper(product, plan)
+    }
+
+    /// nil when tests want another way.
+    private func plan(_ size: HopperPlan.Size, images: Int) -> HopperPlan? {
+        if let forced = productChoices.forced {
+            let plans = HopperTile.all.indices.flatMap { tile in
+                (1...size.mostSplits).map { HopperPlan(tile: tile, splits: $0) }
+            }
+            return plans.first { ProductWay.hopper(tile: $0.tile, splits: $0.splits).name.hasPrefix(forced) }
+        }
+        if let plan = hopperPlans[size]?[images] { return plan }
+        let plan = HopperPlan(size, images: images)
+        hopperPlans[size, default: [:]][images] = plan
+        return plan
+    }
+
+    /// - Returns: false when the driver cannot describe its tensors.
+    private func multiplyOnHopper(_ product: HopperProduct, _ plan: HopperPlan) -> Bool {
+        let (tile, splits) = (HopperTile.all[plan.tile], plan.splits)
+        let box = HopperBox(width: product.outputWidth, height: product.outputHeight, images: product.images)
+        let count = box.count(width: product.outputWidth, height: product.outputHeight, images: product.images)
+        // Of values, or of values and gates.
+        let columns = product.gate == nil ? tile.columns : tile.columns / 2
+        let tiles = count * product.outputs.dividedUp(by: columns)
         var parameters = tti_hopper()
-        let isMapped =
-            unsafe ctti_map_matrix(
-                device.driver, &parameters.x, product.x.device, UInt64(rows), UInt64(matrix.inputs),
-                UInt64(matrix.inputs * 2), UInt32(tile.rows)) == 0
-            && ctti_map_matrix(
-                device.driver, &parameters.weight, matrix.elements.device, UInt64(outputs), UInt64(matrix.inputs),
-                UInt64(matrix.stride * 2), UInt32(tile.columns)) == 0
-        guard isMapped else { return false }
-        parameters.y = product.y.device
-        parameters.bias = floatBias(product.bias)
-        parameters.residual = product.residual.device
-        parameters.rows = Int32(rows)
-        parameters.outputs = Int32(outputs)
-        parameters.blocks = Int32(matrix.inputs.dividedUp(by: CUDABackend.hopperBlock))
-        parameters.splits = Int32(splits)
-        parameters.activation = Int32(product.activation.rawValue)
-        if splits > 1 {
-            parameters.partial = scratch("parts of tiles", 4 * splits * rows * outputs).device
+        guard map(product, in: box, weightRows: columns, &parameters) else { return false }
+        if let bias = product.bias {
+            parameters.bias = bias.device
+            parameters.is_bfloat16_bias = bias.dtype == .float32 ? 0 : 1
         }
+        if splits > 1 {
+            parameters.partial = scratch("parts of tiles", 4 * splits * tiles * HopperTile.rows * tile.columns).device
+            parameters.counters = counters(tiles).device
+        }
+        parameters.outputs = Int32(product.outputs)
+        if let gate = product.gate {
+            parameters.is_gated = 1
+            parameters.value_row = gate == .gateFirst ? parameters.outputs : 0
+            parameters.gate_row = gate == .gateFirst ? 0 : parameters.outputs
+        }
+        (parameters.box_width, parameters.box_height) = (Int32(box.width), Int32(box.height))
+        parameters.box_images = Int32(box.images)
+        parameters.across = Int32(product.outputWidth.dividedUp(by: box.width))
+        parameters.down = Int32(product.outputHeight.dividedUp(by: box.height))
+        parameters.boxes = Int32(count)
+        (parameters.channel_blocks, parameters.blocks) = (Int32(product.channelBlocks), Int32(product.blocks))
+        (parameters.kernel_width, parameters.stride) = (Int32(product.kernelWidth), Int32(product.stride))
+        (parameters.top, parameters.left) = (Int32(product.top), Int32(product.left))
+        (parameters.splits, parameters.activation) = (Int32(splits), Int32(product.activation.rawValue))
+        parameters.adds = product.residual == 0 ? 0 : 1
         launch(
-            "hopper_" + tile.name, grid: (tile.count(rows, outputs), splits, 1), threads: tile.threads,
-            shared: tile.sharedBytes, parameters)
-        if splits > 1 {
-            var sums = tti_tiles()
-            sums.y = parameters.y
-            sums.bias = parameters.bias
-            sums.residual = parameters.residual
-            sums.partial = parameters.partial
-            (sums.rows, sums.outputs) = (parameters.rows, parameters.outputs)
-            (sums.splits, sums.activation) = (parameters.splits, parameters.activation)
-            launch(
-                "tiles_add_parts", grid: ((rows * outputs / lanes).dividedUp(by: 128), 1, 1), threads: 128, sums)
-        }
+            "hopper_" + tile.name, grid: (tiles, splits, 1), threads: HopperTile.threads, shared: tile.sharedBytes,
+            parameters)
         return true
     }
+
+    /// Describes what a product reads and writes for the copy engine.
+    private func map(
+        _ product: HopperProduct, in box: HopperBox, weightRows: Int, _ parameters: inout tti_hopper
+    ) -> Bool {
+        func map(
+            _ map: inout tti_tensor_map, _ address: UInt64, _ size: (Int, Int, Int, Int), rowBytes: Int, channels: Int,
+            _ box: (Int, Int, Int), step: Int = 1
+        ) -> Bool {
+            var image = ctti_image()
+            image.address = address
+            (image.channels, image.width) = (UInt64(size.0), UInt64(size.1))
+            (image.height, image.images) = (UInt64(size.2), UInt64(size.3))
+            image.strides = (UInt64(rowBytes), UInt64(rowBytes * size.1), UInt64(rowBytes * size.1 * size.2))
+            (image.box_channels, image.step) = (UInt32(channels), UInt32(step))
+            (image.box_width, image.box_height, image.box_images) = (UInt32(box.0), UInt32(box.1), UInt32(box.2))
+            return unsafe ctti_map_image(device.driver, &map, &image) == 0
+        }
+        let pixels = (box.width, box.height, box.images)
+        let results = (product.outputs, product.outputWidth, product.outputHeight, product.images)
+        return map(
+            &parameters.x, product.x, (product.channels, product.width, product.height, product.images),
+            rowBytes: product.channels * 2, channels: 64, pixels, step: product.stride)
+            && map(
+                &parameters.weight, product.weight, (product.weightInputs, product.weightRows, 1, 1),
+                rowBytes: product.weightStride, channels: 64, (weightRows, 1, 1))
+            && map(&parameters.y, product.y, results, rowBytes: product.outputs * 2, channels: 32, pixels)
+            && (product.residual == 0
+                || map(
+                    &parameters.residual, product.residual, results, rowBytes: product.outputs * 2, channels: 32, pixels))
+    }
+}
+
+extension HopperPlan {
+    init(tile: Int, splits: Int) { (self.tile, self.splits) = (tile, splits) }
 }

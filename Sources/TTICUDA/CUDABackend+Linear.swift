@@ -82,6 +82,36 @@ extension CUDABackend {
             : product(self.norm(x, norm), weight, norm: nil, bias: bias, activation, adding: nil)
     }
 
+    package func gatedFeedForward(
+        _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
+        adding residual: Tensor?
+    ) -> Tensor {
+        let gated = gatedLinear(x, input, activation, order)
+        return linear(gated, output, bias: nil, activation: .identity, adding: residual)
+    }
+
+    /// gate(linear(x, weight)): in one kernel where Hopper's own units do it.
+    private func gatedLinear(
+        _ x: Tensor, _ weight: PreparedMatrix, _ activation: Activation, _ order: GateOrder
+    ) -> Tensor {
+        let mark = arena.mark
+        let y = allocate(x.shape.replacingLast(weight.outputs / 2), activationType)
+        let product = RowsProduct(
+            x: x, matrix: unsafe unsafeDowncast(weight.form, to: DeviceMatrix.self), bias: nil, activation: activation,
+            residual: nil, gate: order, y: y)
+        guard y.elementCount > 0, weight.outputs % 2 == 0, !isDecoding(x), suitsHopper(product) else {
+            arena.rewind(to: mark)
+            return gate(linear(x, weight, bias: nil, activation: .identity, adding: nil), activation, order)
+        }
+        checkActivations(x)
+        hold(y, of: [x], adding: nil) { [weak self] y in
+            var product = product
+            product.y = y
+            self?.multiply(product)
+        }
+        return y
+    }
+
     /// Whether each entry of the batch has one token: matrix-vector work.
     private func isDecoding(_ x: Tensor) -> Bool { x.shape.rank < 3 || x.rowCount == x.shape[0] }
 

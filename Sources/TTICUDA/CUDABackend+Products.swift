@@ -9,6 +9,8 @@ struct RowsProduct {
     let bias: Tensor?
     let activation: Activation
     let residual: Tensor?
+    /// y = value · activation(gate) of the two halves of the outputs, which only `hopper.cu` does.
+    var gate: GateOrder?
     var y: Tensor
 
     var entries: Int { x.shape[0] }
@@ -21,12 +23,12 @@ struct RowsProduct {
     var shape: ProductShape {
         ProductShape(
             rows: rowsOfEntry, inputs: matrix.inputs, stride: matrix.stride, outputs: matrix.outputs,
-            adds: residual != nil && !isEnded, isFloatResult: isEnded)
+            adds: residual != nil && !isEnded, isFloatResult: isEnded, isGated: gate != nil)
     }
 
     /// Whether rows are whole pieces of 16 bytes.
     var isWhole: Bool {
-        matrix.inputs % 8 == 0 && matrix.outputs % 8 == 0
+        matrix.inputs % 8 == 0 && y.shape.last % 8 == 0
             && (x.address | y.address | (residual?.address ?? 0)) % 16 == 0
     }
 
@@ -99,11 +101,13 @@ extension CUDABackend {
         }
         let plan = tilePlan(product)
         var ways = hopperWays(product)
-        for splits in Set([1, 2, 4, plan.splits]).sorted() where splits <= plan.most {
-            ways.append(.tiles(splits: splits))
+        if product.gate == nil {
+            for splits in Set([1, 2, 4, plan.splits]).sorted() where splits <= plan.most {
+                ways.append(.tiles(splits: splits))
+            }
         }
         if let forced = productChoices.forced, let way = ways.first(where: { $0.name.hasPrefix(forced) }) { return way }
-        if let matrixLibrary, product.suitsLibrary {
+        if let matrixLibrary, product.suitsLibrary, product.gate == nil {
             ways += matrixLibrary.fastest(3, product.shape, product.entries, addresses(product)).map { .library($0) }
         }
         let copies = coldCopies(of: product.matrix)

@@ -8,6 +8,8 @@ struct ProductShape: Hashable {
     let adds: Bool
     /// The library's result is float32, for a kernel that ends the product.
     var isFloatResult = false
+    /// The outputs are values and gates.
+    var isGated = false
 }
 
 /// How a product of many rows is made.
@@ -88,9 +90,9 @@ final class ProductChoices {
     }
 
     private func key(_ shape: ProductShape) -> String {
-        let end = "\(shape.adds ? " adding" : "")\(shape.isFloatResult ? " ended" : "")"
+        let end = "\(shape.adds ? " adding" : "")\(shape.isFloatResult ? " ended" : "")\(shape.isGated ? " gated" : "")"
         let tiles = HopperTile.all.map(\.name).joined(separator: " ")
-        return "product 4 \(ctti_matrix_library_version()) and \(tiles) on \(device.name): "
+        return "product 5 \(ctti_matrix_library_version()) and \(tiles) on \(device.name): "
             + "\(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(end)"
     }
 }

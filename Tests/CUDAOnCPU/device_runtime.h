@@ -70,8 +70,8 @@ struct tti_cpu_tensor_map {
     unsigned long long mark, address;
     unsigned long long strides[4];  // bytes, of the second dimension and on
     unsigned sizes[5];
-    unsigned short box[5];
-    unsigned char steps[5], rank, element_bytes, swizzle;
+    unsigned short box[5];  // of pixels that are there: one in `steps`
+    unsigned char steps[5], rank, element_bytes, row_bytes;
 };
 
 enum : unsigned long long { tti_cpu_map_mark = 0x70616d726f736e74ull };

@@ -44,10 +44,13 @@ TTI_CPU_UNCHECKED static int tti_cpu_box_bytes(const tti_cpu_tensor_map *map) {
     return bytes;
 }
 
-// Rows of 128 bytes; pieces of 16 change places by the bits of their address.
-TTI_CPU_INLINE unsigned long tti_cpu_swizzled(unsigned long address) { return address ^ (address >> 7 & 7) << 4; }
+// Rows of 128 or 64 bytes; pieces of 16 change places by the bits of their address.
+TTI_CPU_INLINE unsigned long tti_cpu_swizzled(unsigned long address, int row_bytes = 128) {
+    return address ^ (address >> 7 & (unsigned long)(row_bytes / 16 - 1)) << 4;
+}
 
-TTI_CPU_UNCHECKED static void tti_cpu_land(const tti_cpu_box_copy &copy) {
+// Between a box in shared memory and the tensor: to the box, or back.
+TTI_CPU_UNCHECKED static void tti_cpu_move(const tti_cpu_box_copy &copy, bool is_store) {
     const tti_cpu_tensor_map *map = copy.map;
     int rows = 1, width = map->box[0], bytes = map->element_bytes;
     for (int i = 1; i < map->rank; i++) rows *= map->box[i];
@@ -62,11 +65,14 @@ TTI_CPU_UNCHECKED static void tti_cpu_land(const tti_cpu_box_copy &copy) {
         }
         for (int i = 0; i < width; i++) {
             int column = copy.at[0] + i;
-            char *target = (char *)tti_cpu_swizzled((unsigned long)copy.target + (unsigned long)((row * width + i) * bytes));
-            if (inside && column >= 0 && (unsigned)column < map->sizes[0])
-                __builtin_memcpy(target, (const char *)address + (long)column * bytes, (unsigned long)bytes);
-            else
-                __builtin_memset(target, 0, (unsigned long)bytes);
+            char *in_box = (char *)tti_cpu_swizzled(
+                (unsigned long)copy.target + (unsigned long)((row * width + i) * bytes), map->row_bytes);
+            char *in_tensor = (char *)address + (long)column * bytes;
+            if (!inside || column < 0 || (unsigned)column >= map->sizes[0]) {
+                if (!is_store) __builtin_memset(in_box, 0, (unsigned long)bytes);
+                continue;
+            }
+            __builtin_memcpy(is_store ? in_tensor : in_box, is_store ? in_box : in_tensor, (unsigned long)bytes);
         }
     }
 }
@@ -79,7 +85,7 @@ TTI_CPU_UNCHECKED static void tti_cpu_land_at(uint64_t *barrier) {
             tti_cpu_box_copies[kept++] = copy;
             continue;
         }
-        tti_cpu_land(copy);
+        tti_cpu_move(copy, false);
         tti_cpu_phases *phases = (tti_cpu_phases *)barrier;
         phases->bytes = phases->bytes - tti_cpu_box_bytes(copy.map);
         tti_cpu_end_phase(barrier);
@@ -132,18 +138,48 @@ TTI_CPU_INLINE void wait_for_threads(int number, int threads, TTI_CPU_PLACE) {
 
 TTI_CPU_INLINE void expect_map(const void *) {}
 
-TTI_CPU_INLINE void copy_box(void *shared, const void *map, uint64_t *barrier, int column, int row, TTI_CPU_PLACE) {
-    const tti_cpu_place place = {"copy_box", file, line};
+TTI_CPU_INLINE const tti_cpu_tensor_map *tti_cpu_box_map(const void *map, const void *shared, const tti_cpu_place &place) {
     const tti_cpu_tensor_map *own = (const tti_cpu_tensor_map *)map;
     if ((unsigned long)map % 64) tti_cpu->fail(716, "the map is no multiple of 64", place);
-    if (own->mark != tti_cpu_map_mark || own->rank != 2) tti_cpu->fail(719, "the map was not encoded for two dimensions", place);
-    int bytes = tti_cpu_box_bytes(own), count = tti_cpu_box_copies_less_one + 1;
+    if (own->mark != tti_cpu_map_mark || own->rank != 4) tti_cpu->fail(719, "the map was not encoded for four dimensions", place);
     if ((unsigned long)shared % 1024) tti_cpu->fail(716, "a box does not begin at a multiple of 1024", place);
-    if (!tti_cpu->is_shared(shared, (unsigned)bytes)) tti_cpu->fail(700, "the box is not in shared memory", place);
+    if (!tti_cpu->is_shared(shared, (unsigned)tti_cpu_box_bytes(own)))
+        tti_cpu->fail(700, "the box is not in shared memory", place);
+    return own;
+}
+
+TTI_CPU_INLINE void copy_box(
+    void *shared, const void *map, uint64_t *barrier, int channel, int x, int y, int image, TTI_CPU_PLACE) {
+    const tti_cpu_place place = {"copy_box", file, line};
+    const tti_cpu_tensor_map *own = tti_cpu_box_map(map, shared, place);
+    int count = tti_cpu_box_copies_less_one + 1;
     if (count == 256) tti_cpu->fail(719, "too many copies are under way", place);
-    __builtin_memset(shared, 0xff, (unsigned long)bytes);
-    tti_cpu_box_copies[count] = {(char *)shared, own, barrier, {column, row, 0, 0, 0}};
+    __builtin_memset(shared, 0xff, (unsigned long)tti_cpu_box_bytes(own));
+    tti_cpu_box_copies[count] = {(char *)shared, own, barrier, {channel, x, y, image, 0}};
     tti_cpu_box_copies_less_one = count;
+}
+
+// Stores are made when they are waited for, and not without.
+__shared__ int tti_cpu_box_stores_less_one;
+static tti_cpu_box_copy tti_cpu_box_stores[16];
+
+TTI_CPU_INLINE void show_to_copies() { __asm__ volatile("" ::: "memory"); }
+
+TTI_CPU_INLINE void store_box(
+    const void *map, const void *shared, int channel, int x, int y, int image, TTI_CPU_PLACE) {
+    const tti_cpu_place place = {"store_box", file, line};
+    const tti_cpu_tensor_map *own = tti_cpu_box_map(map, shared, place);
+    int count = tti_cpu_box_stores_less_one + 1;
+    if (count == 16) tti_cpu->fail(719, "too many stores are under way", place);
+    tti_cpu_box_stores[count] = {(char *)shared, own, nullptr, {channel, x, y, image, 0}};
+    tti_cpu_box_stores_less_one = count;
+}
+
+TTI_CPU_INLINE void wait_for_stores() {
+    int count = tti_cpu_box_stores_less_one + 1;
+    for (int i = 0; i < count; i++) tti_cpu_move(tti_cpu_box_stores[i], true);
+    tti_cpu_box_stores_less_one = -1;
+    __asm__ volatile("" ::: "memory");
 }
 
 // MARK: Products

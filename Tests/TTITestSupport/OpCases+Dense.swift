@@ -195,6 +195,14 @@ extension OpCase {
         convolve(1, 33, 34, 144, 80, kernel: 3, same, residual: true),
         convolve(2, 31, 37, 64, 112, kernel: 3, same, bias: false, .gelu),
         convolve(2, 17, 16, 64, 80, kernel: 3, doubling, .silu, residual: true),
+        // channels in blocks of 64, which the copy engine of some GPUs gathers: boxes that are filled partly, boxes of
+        // several images, steps of two, more of the depth than a ring of stages holds, and enough of it for parts
+        convolve(2, 12, 10, 128, 72, kernel: 3, same, .silu, residual: true),
+        convolve(3, 8, 8, 64, 40, kernel: 3, same, residual: true),
+        convolve(1, 18, 16, 128, 40, kernel: 3, halving),
+        convolve(2, 16, 15, 64, 24, kernel: 3, ConvolutionGeometry(stride: 2, padding: 1), .gelu),
+        convolve(2, 9, 9, 192, 328, kernel: 1, flat, residual: true),
+        convolve(1, 8, 9, 640, 80, kernel: 3, same, bias: false, residual: true),
         convolve(2, 4, 4, 1280, 1280, kernel: 3, same, purpose: .measure),
         convolve(2, 8, 8, 1280, 1280, kernel: 3, same, purpose: .measure),
         convolve(2, 16, 16, 640, 640, kernel: 3, same, purpose: .measure),

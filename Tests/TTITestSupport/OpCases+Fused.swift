@@ -158,6 +158,9 @@ extension OpCase {
         feedForward(3, 16, 64, inner: 96, .gelu, .valueFirst),
         feedForward(1, 45, 100, inner: 64, .silu, .gateFirst, residual: false),
         feedForward(2, 77, 40, inner: 32, .geluTanh, .valueFirst),
+        // In one product with the gates on some GPUs: tiles filled partly, more of the depth than a ring of stages holds.
+        feedForward(2, 130, 584, inner: 200, .gelu, .valueFirst),
+        feedForward(2, 66, 64, inner: 40, .silu, .gateFirst, residual: false),
         feedForward(2, 1, 512, inner: 1376, .silu, .gateFirst, purpose: .checkAndMeasure),
         feedForward(2, 256, 768, inner: 2816, .silu, .valueFirst, purpose: .measure),
         feedForward(2, 256, 1024, inner: 2816, .gelu, .valueFirst, purpose: .measure),

@@ -1,36 +1,42 @@
-// Products of many rows on Hopper: y = activation(x · weightᵀ + bias) + residual, in one kernel.
+// Convolutions and products of many rows on Hopper: y = activation(x · weightᵀ + bias) + residual, or y = value ·
+// activation(gate) of two such products, in one kernel.
 //
 // Bound by the tensor cores where tiles are large, by the way from the second-level cache to shared memory where they are
-// small. A block makes one tile of y: grid (tiles, the rows' fastest; splits of the depth). One warp asks for boxes of x and
-// of the weights, a ring of stages ahead, the first weights before the inputs are there; the others, warpgroups of 128
-// threads with 64 rows each, multiply what has landed. An output's sum goes up in depth, sixteen at a time, whatever its
-// tile. Which tile is taken is Swift's choice (CUDABackend+Hopper.swift).
+// small. A block makes one tile of y: grid (tiles, the pixels' fastest; splits of the depth). A tile's rows are a box of
+// pixels, so that the copy engine gathers what a tap of the kernel sees of an image, zeros around it included; the rows of a
+// matrix are an image one pixel high. One warp asks for boxes of x and of the weights, a ring of stages ahead, the first
+// weights before the inputs are there, and at last for the residual; the others, warpgroups of 128 threads with 64 rows each,
+// multiply what has landed. An output's sum goes up in depth, sixteen at a time, whatever its tile. Where the depth is split,
+// the last block of a tile adds the parts up in their order. Which tile is taken is Swift's choice (HopperPlan.swift).
 #include "hopper.cuh"
 
 #if defined(TTI_BF16) && __CUDA_ARCH__ == 900
 
-// A tile of `rows` × `columns`; `warpgroups` share its rows.
-template <int rows_, int columns_, int warpgroups_, int stages_> struct hopper_tile {
-    static const int rows = rows_, columns = columns_, warpgroups = warpgroups_, stages = stages_;
-    static const int parts = rows / warpgroups / 64, consumers = warpgroups * 128;
+// A tile of 128 pixels and so many columns; `warpgroups` share the pixels.
+template <int columns_, int stages_> struct hopper_tile {
+    static const int rows = 128, columns = columns_, warpgroups = 2, stages = stages_;
+    static const int consumers = warpgroups * 128, sums = columns / 2;
     static const int x_bytes = rows * BOX_ROW_BYTES, stage_bytes = x_bytes + columns * BOX_ROW_BYTES;
-    // Sums on their way to the outputs: rows lie eight numbers further than they must, in different banks.
-    static const int sum_stride = columns + 8;
-    static_assert(rows == parts * warpgroups * 64, "64 rows a product");
-    static_assert(rows * sum_stride * 4 <= stages * stage_bytes, "sums go where the stages were");
-    static_assert(stage_bytes % 1024 == 0 && x_bytes % 1024 == 0, "boxes are aligned");
+    // Results, in the places of stages that are done with.
+    static const int result_bytes = rows * RESULT_ROW_BYTES, results_of_stage = stage_bytes / result_bytes;
+    static const int results = columns / RESULT_WIDTH, result_stages = (results + results_of_stage - 1) / results_of_stage;
+    static_assert(rows == warpgroups * 64, "64 rows a product");
+    static_assert(result_stages < stages, "the last stage is still read when the residual comes");
+    static_assert(stage_bytes % 1024 == 0 && x_bytes % 1024 == 0 && columns % RESULT_WIDTH == 0, "boxes are aligned");
 };
 
 // Where a tile is, and which blocks of the depth its block adds up.
 struct hopper_place {
-    int row, column, first, count;
+    int x, y, image, column, first, count;
 };
 
 template <class tile> INLINE hopper_place place_of_block(const tti_hopper &p) {
     hopper_place at;
-    int down = (p.rows + tile::rows - 1) / tile::rows;
-    at.row = blockIdx.x % down * tile::rows;
-    at.column = blockIdx.x / down * tile::columns;
+    int box = blockIdx.x % p.boxes, columns = p.is_gated ? tile::columns / 2 : tile::columns;
+    at.x = box % p.across * p.box_width;
+    at.y = box / p.across % p.down * p.box_height;
+    at.image = box / p.across / p.down * p.box_images;
+    at.column = blockIdx.x / p.boxes * columns;
     at.first = p.blocks * (int)blockIdx.y / p.splits;
     at.count = p.blocks * (int)(blockIdx.y + 1) / p.splits - at.first;
     return at;
@@ -41,12 +47,15 @@ template <class tile> struct hopper_ring {
     char *boxes;
     uint64_t *full, *empty;
     float *bias;
+    // Whether this block is the last of its tile's.
+    int *is_last;
 
     INLINE_MEMBER hopper_ring(char *shared) {
         boxes = shared;
         full = (uint64_t *)(shared + tile::stages * tile::stage_bytes);
         empty = full + tile::stages;
         bias = (float *)(full + 2 * 8);
+        is_last = (int *)(bias + tile::columns);
         static_assert(tile::stages <= 8, "barriers lie before the bias");
     }
 
@@ -54,13 +63,13 @@ template <class tile> struct hopper_ring {
     INLINE_MEMBER char *weights(int stage) const { return x(stage) + tile::x_bytes; }
 };
 
-// Which stage is next, and whether it is in an odd round.
-template <int stages> struct ring_position {
+// A stage of the ring, and whether it is in an odd round.
+template <class tile> struct ring_position {
     int stage = 0;
     uint32_t odd = 0;
 
     INLINE_MEMBER void advance() {
-        if (++stage == stages) {
+        if (++stage == tile::stages) {
             stage = 0;
             odd ^= 1;
         }
@@ -69,50 +78,93 @@ template <int stages> struct ring_position {
 
 // MARK: Loading
 
+// What a block of the depth is of: 64 channels as one tap sees them.
+struct hopper_tap {
+    int channel, column, row;
+
+    INLINE_MEMBER hopper_tap(const tti_hopper &p, int block) {
+        channel = block % p.channel_blocks;
+        int tap = block / p.channel_blocks;
+        column = tap % p.kernel_width;
+        row = tap / p.kernel_width;
+    }
+
+    INLINE_MEMBER void advance(const tti_hopper &p) {
+        if (++channel < p.channel_blocks) return;
+        channel = 0;
+        if (++column < p.kernel_width) return;
+        column = 0;
+        row++;
+    }
+};
+
 // One thread asks for everything.
-template <class tile>
-INLINE void load_boxes(const tti_hopper &p, const hopper_ring<tile> &ring, const hopper_place &at) {
-    int early = min(at.count, tile::stages);
-    for (int i = 0; i < early; i++) {
-        arrive_expecting(&ring.full[i], tile::stage_bytes);
-        copy_box(ring.weights(i), &p.weight, &ring.full[i], (at.first + i) * BOX_WIDTH, at.column);
-    }
-    wait_for_inputs();
-    for (int i = 0; i < early; i++) {
-        copy_box(ring.x(i), &p.x, &ring.full[i], (at.first + i) * BOX_WIDTH, at.row);
-    }
-    ring_position<tile::stages> next;
-    for (int i = tile::stages; i < at.count; i++) {
-        wait_barrier(&ring.empty[next.stage], next.odd);
-        uint64_t *full = &ring.full[next.stage];
+template <class tile> struct hopper_loader {
+    const tti_hopper &p;
+    const hopper_ring<tile> &ring;
+    const hopper_place &at;
+
+    INLINE_MEMBER void load_weights(int stage, int block) const {
+        uint64_t *full = &ring.full[stage];
         arrive_expecting(full, tile::stage_bytes);
-        copy_box(ring.x(next.stage), &p.x, full, (at.first + i) * BOX_WIDTH, at.row);
-        copy_box(ring.weights(next.stage), &p.weight, full, (at.first + i) * BOX_WIDTH, at.column);
-        next.advance();
+        copy_box(ring.weights(stage), &p.weight, full, block * BOX_WIDTH, p.value_row + at.column, 0, 0);
+        if (p.is_gated) {
+            char *gates = ring.weights(stage) + tile::columns / 2 * BOX_ROW_BYTES;
+            copy_box(gates, &p.weight, full, block * BOX_WIDTH, p.gate_row + at.column, 0, 0);
+        }
     }
-}
+
+    INLINE_MEMBER void load_all() const {
+        int early = min(at.count, tile::stages);
+        for (int i = 0; i < early; i++) load_weights(i, at.first + i);
+        wait_for_inputs();
+        ring_position<tile> next;
+        hopper_tap tap(p, at.first);
+        for (int i = 0; i < at.count; i++) {
+            if (i >= tile::stages) {
+                wait_barrier(&ring.empty[next.stage], next.odd ^ 1);
+                load_weights(next.stage, at.first + i);
+            }
+            copy_box(
+                ring.x(next.stage), &p.x, &ring.full[next.stage], tap.channel * BOX_WIDTH,
+                at.x * p.stride - p.left + tap.column, at.y * p.stride - p.top + tap.row, at.image);
+            tap.advance(p);
+            next.advance();
+        }
+        if (p.adds) load_residual(next);
+    }
+
+    // It takes the stages that would be next.
+    INLINE_MEMBER void load_residual(ring_position<tile> next) const {
+        for (int i = 0; i < tile::result_stages; i++) {
+            if (at.count + i >= tile::stages) wait_barrier(&ring.empty[next.stage], next.odd ^ 1);
+            uint64_t *full = &ring.full[next.stage];
+            int first = i * tile::results_of_stage, count = min(tile::results_of_stage, tile::results - first);
+            arrive_expecting(full, count * tile::result_bytes);
+            for (int j = 0; j < count; j++) {
+                int column = at.column + (first + j) * RESULT_WIDTH;
+                copy_box(ring.x(next.stage) + j * tile::result_bytes, &p.residual, full, column, at.x, at.y, at.image);
+            }
+            next.advance();
+        }
+    }
+};
 
 // MARK: Multiplying
 
-// The sums of a warpgroup's rows, `parts` times 64 of them.
+// The sums of a warpgroup's rows. Leaves `next` at the stage that would be next.
 template <class tile>
 INLINE void multiply_boxes(
-    float (&d)[tile::parts][tile::columns / 2], const hopper_ring<tile> &ring, const hopper_place &at) {
-    int warpgroup = threadIdx.x / 128;
-    ring_position<tile::stages> next;
-    int used = 0;
+    float (&d)[tile::sums], const hopper_ring<tile> &ring, const hopper_place &at, ring_position<tile> &next) {
+    int warpgroup = threadIdx.x / 128, used = 0;
     for (int i = 0; i < at.count; i++) {
         wait_barrier(&ring.full[next.stage], next.odd);
-        box_rows x = rows_at(ring.x(next.stage) + warpgroup * tile::parts * 64 * BOX_ROW_BYTES);
+        box_rows x = rows_at(ring.x(next.stage) + warpgroup * 64 * BOX_ROW_BYTES);
         box_rows weights = rows_at(ring.weights(next.stage));
         multiply_begin();
 #pragma unroll
         for (int depth = 0; depth < BOX_ROW_BYTES; depth += 32) {
-#pragma unroll
-            for (int part = 0; part < tile::parts; part++) {
-                multiply_shared(
-                    d[part], further(x, part * 64 * BOX_ROW_BYTES + depth), further(weights, depth), i > 0 || depth > 0);
-            }
+            multiply_shared(d, further(x, depth), further(weights, depth), i > 0 || depth > 0);
         }
         multiply_commit();
         // The products of the stage before are done.
@@ -124,56 +176,146 @@ INLINE void multiply_boxes(
     multiply_wait<0>();
 }
 
-// MARK: The end
-
-// Sums of four neighbouring columns become outputs, or a part of their sums.
-INLINE void finish_four(const tti_hopper &p, floats<4> v, const float *bias, int row, int column) {
-    if (row >= p.rows || column >= p.outputs) return;
-    int64_t place = (int64_t)row * p.outputs + column;
-    if (p.splits > 1) {
-        store(pointer<float>(p.partial) + (int64_t)blockIdx.y * p.rows * p.outputs + place, v);
-        return;
+// The parts of a tile's sums meet in memory, four of a thread beside those of its neighbours. The last block to come adds
+// them up, from the first part on. Returns whether this block is the last.
+template <class tile>
+INLINE bool add_parts(const tti_hopper &p, const hopper_ring<tile> &ring, float (&d)[tile::sums]) {
+    const int step = tile::consumers * tile::sums;
+    float *parts = pointer<float>(p.partial) + (int64_t)blockIdx.x * p.splits * step + threadIdx.x * 4;
+    float *own = parts + (int64_t)blockIdx.y * step;
+#pragma unroll
+    for (int i = 0; i < tile::sums / 4; i++) {
+        store(own + i * tile::consumers * 4, floats<4>{{d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]}});
     }
-    for (int j = 0; j < 4; j++) v[j] += bias[j];
-    activate(v, p.activation);
-    if (p.residual) {
-        bytes8 other = *(const bytes8 *)(pointer<const bfloat16>(p.residual) + place);
-        for (int j = 0; j < 2; j++) {
-            v[2 * j] += low_half(other.word[j]);
-            v[2 * j + 1] += high_half(other.word[j]);
+    __threadfence();
+    wait_for_threads(1, tile::consumers);
+    if (threadIdx.x == 0) {
+        int32_t *counter = pointer<int32_t>(p.counters) + blockIdx.x;
+        *ring.is_last = atomicAdd(counter, 1) == p.splits - 1;
+        if (*ring.is_last) *counter = 0;
+    }
+    wait_for_threads(1, tile::consumers);
+    if (!*ring.is_last) return false;
+    __threadfence();
+#pragma unroll
+    for (int i = 0; i < tile::sums; i++) d[i] = 0;
+    for (int part = 0; part < p.splits; part++, parts += step) {
+#pragma unroll
+        for (int i = 0; i < tile::sums / 4; i++) {
+            floats<4> v = load<4>(parts + i * tile::consumers * 4);
+            for (int j = 0; j < 4; j++) d[4 * i + j] += v[j];
         }
     }
-    bytes8 result = {{pack_bfloat16(v[0], v[1]), pack_bfloat16(v[2], v[3])}};
-    *(bytes8 *)(pointer<bfloat16>(p.y) + place) = result;
+    return true;
 }
 
-// A warpgroup's sums go through shared memory, so that rows of outputs are written whole.
-template <class tile>
-INLINE void finish_rows(
-    const tti_hopper &p, const hopper_ring<tile> &ring, const float (&d)[tile::parts][tile::columns / 2],
-    const hopper_place &at) {
-    const int rows = tile::parts * 64, across = tile::columns / 4;
-    int warpgroup = threadIdx.x / 128, thread = threadIdx.x % 128, lane = thread % WARP;
-    float *sums = (float *)ring.boxes + warpgroup * rows * tile::sum_stride;
-    // All have done with the stages.
-    wait_for_threads(1, tile::consumers);
-    float *own = sums + (thread / WARP * 16 + lane / 4) * tile::sum_stride + lane % 4 * 2;
-#pragma unroll
-    for (int part = 0; part < tile::parts; part++) {
-#pragma unroll
-        for (int j = 0; j < tile::columns / 8; j++) {
-            float *target = own + part * 64 * tile::sum_stride + 8 * j;
-            *(bytes8 *)target = bytes8{{as_bits(d[part][4 * j]), as_bits(d[part][4 * j + 1])}};
-            *(bytes8 *)(target + 8 * tile::sum_stride) = bytes8{{as_bits(d[part][4 * j + 2]), as_bits(d[part][4 * j + 3])}};
+// MARK: The end
+
+// Boxes of results, where those of the residual have landed.
+template <class tile> struct hopper_results {
+    const hopper_ring<tile> &ring;
+    int first;
+
+    // Waits for the residual: no block may end while it is under way.
+    INLINE_MEMBER hopper_results(const tti_hopper &p, const hopper_ring<tile> &ring, ring_position<tile> next)
+        : ring(ring), first(next.stage) {
+        for (int i = 0; p.adds && i < tile::result_stages; i++) {
+            wait_barrier(&ring.full[next.stage], next.odd);
+            next.advance();
         }
     }
-    wait_for_threads(2 + warpgroup, 128);
-    int first = at.row + warpgroup * rows;
-#pragma unroll 4
-    for (int i = thread; i < rows * across; i += 128) {
-        int row = i / across, column = i % across * 4;
-        finish_four(p, load<4>(sums + row * tile::sum_stride + column), ring.bias + column, first + row, at.column + column);
+
+    INLINE_MEMBER char *box(int i) const {
+        int stage = first + i / tile::results_of_stage;
+        return ring.x(stage < tile::stages ? stage : stage - tile::stages) + i % tile::results_of_stage * tile::result_bytes;
     }
+};
+
+// Eight of a thread's sums, of a half of a box of results. Registers have no index, and all that is done with them, unrolled,
+// would be most of the kernel.
+template <class tile> INLINE floats<8> sums_of(const float (&d)[tile::sums], int half) {
+    floats<8> v;
+    switch (half) {
+#define SUMS_OF(i)                                          \
+    case i:                                                 \
+        if constexpr (8 * i < tile::sums) {                 \
+            for (int j = 0; j < 8; j++) v[j] = d[8 * i + j]; \
+        }                                                   \
+        break;
+        SUMS_OF(0)
+        SUMS_OF(1)
+        SUMS_OF(2)
+        SUMS_OF(3)
+        SUMS_OF(4)
+        SUMS_OF(5)
+        SUMS_OF(6)
+        SUMS_OF(7)
+        SUMS_OF(8)
+        SUMS_OF(9)
+        SUMS_OF(10)
+        SUMS_OF(11)
+        SUMS_OF(12)
+        SUMS_OF(13)
+        SUMS_OF(14)
+        SUMS_OF(15)
+#undef SUMS_OF
+    }
+    return v;
+}
+
+INLINE floats<8> rounded(floats<8> x) {
+    for (int i = 0; i < 8; i += 2) {
+        uint32_t pair = pack_bfloat16(x[i], x[i + 1]);
+        x[i] = low_half(pair);
+        x[i + 1] = high_half(pair);
+    }
+    return x;
+}
+
+// Sums become outputs in the places of their residuals, from where the copy engine takes them to y. `halves` 2: the second
+// half of the columns are gates.
+template <class tile, int halves>
+INLINE void finish(
+    const tti_hopper &p, const hopper_ring<tile> &ring, float (&d)[tile::sums], const hopper_place &at,
+    const hopper_results<tile> &results) {
+    const int count = tile::results / halves;
+    int lane = threadIdx.x % WARP, row = threadIdx.x / WARP * 16 + lane / 4;
+#pragma unroll 1
+    for (int half = 0; half < 2 * count; half++) {
+        // Of two groups of eight columns, two of this row and two of the row 8 below.
+        floats<8> v = sums_of<tile>(d, half);
+        const float *bias = ring.bias + half * RESULT_WIDTH / 2 + lane % 4 * 2;
+#pragma unroll
+        for (int i = 0; i < 8; i++) v[i] += bias[i / 4 * 8 + i % 2];
+        if constexpr (halves == 2) {
+            // Both are rounded, as they are where the gate is a kernel of its own.
+            floats<8> gate = rounded(sums_of<tile>(d, 2 * count + half));
+            activate(gate, p.activation);
+            v = rounded(v);
+            for (int i = 0; i < 8; i++) v[i] *= gate[i];
+        } else {
+            activate(v, p.activation);
+        }
+        char *box = results.box(half / 2) + lane % 4 * 4;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            uint32_t *target = (uint32_t *)(box + result_place(row + i % 2 * 8, half % 2 * 2 + i / 2));
+            float low = v[2 * i], high = v[2 * i + 1];
+            if (p.adds) {
+                low += low_half(*target);
+                high += high_half(*target);
+            }
+            *target = pack_bfloat16(low, high);
+        }
+    }
+    show_to_copies();
+    wait_for_threads(1, tile::consumers);
+    if (threadIdx.x > 0) return;
+    for (int i = 0; i < count; i++) {
+        int column = at.column + i * RESULT_WIDTH;
+        if (column < p.outputs) store_box(&p.y, results.box(i), column, at.x, at.y, at.image);
+    }
+    wait_for_stores();
 }
 
 template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *shared) {
@@ -182,6 +324,7 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     if (threadIdx.x == tile::consumers) {
         expect_map(&p.weight);
         expect_map(&p.x);
+        expect_map(&p.y);
         for (int i = 0; i < tile::stages; i++) {
             begin_barrier(&ring.full[i], 1);
             begin_barrier(&ring.empty[i], tile::consumers / WARP);
@@ -190,31 +333,41 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     }
     __syncthreads();
     if (threadIdx.x >= tile::consumers) {
-        if (threadIdx.x == tile::consumers) load_boxes<tile>(p, ring, at);
+        if (threadIdx.x == tile::consumers) hopper_loader<tile>{p, ring, at}.load_all();
         return;
     }
     wait_for_inputs();
     for (int i = threadIdx.x; i < tile::columns; i += tile::consumers) {
         int column = at.column + i;
-        ring.bias[i] = p.bias && column < p.outputs ? pointer<const float>(p.bias)[column] : 0.0f;
+        ring.bias[i] = !p.bias || column >= p.outputs ? 0.0f
+            : p.is_bfloat16_bias                      ? to_float(pointer<const bfloat16>(p.bias)[column])
+                                                      : pointer<const float>(p.bias)[column];
     }
-    float d[tile::parts][tile::columns / 2];
-    multiply_boxes<tile>(d, ring, at);
-    finish_rows<tile>(p, ring, d, at);
+    float d[tile::sums];
+    ring_position<tile> next;
+    multiply_boxes<tile>(d, ring, at, next);
+    // All have done with the stages, and all of the bias is there.
+    wait_for_threads(1, tile::consumers);
+    hopper_results<tile> results(p, ring, next);
+    if (p.splits > 1 && !add_parts<tile>(p, ring, d)) return;
+    if constexpr (tile::columns % (2 * RESULT_WIDTH) == 0) {
+        if (p.is_gated) return finish<tile, 2>(p, ring, d, at, results);
+    }
+    finish<tile, 1>(p, ring, d, at, results);
 }
 
 // MARK: Kernels
 
 // `blocks` blocks are to be on a multiprocessor.
-#define HOPPER(rows, columns, warpgroups, stages, blocks)                                                   \
-    KERNEL_RESIDENT(hopper_##rows##x##columns##x##stages, tti_hopper, (warpgroups) * 128 + WARP, blocks) {      \
-        SHARED_BOXES(shared);                                                                              \
-        multiply_on_hopper<hopper_tile<rows, columns, warpgroups, stages>>(p, shared);                      \
+#define HOPPER(columns, stages, blocks)                                                                \
+    KERNEL_RESIDENT(hopper_128x##columns##x##stages, tti_hopper, 2 * 128 + WARP, blocks) {              \
+        SHARED_BOXES(shared);                                                                         \
+        multiply_on_hopper<hopper_tile<columns, stages>>(p, shared);                                   \
     }
 
-HOPPER(128, 64, 2, 8, 1)
-HOPPER(128, 128, 2, 3, 2)
-HOPPER(128, 160, 2, 5, 1)
-HOPPER(128, 256, 2, 4, 1)
+HOPPER(64, 8, 1)
+HOPPER(128, 3, 2)
+HOPPER(160, 5, 1)
+HOPPER(256, 4, 1)
 
 #endif

@@ -1,18 +1,20 @@
 // What Hopper alone has words for (compute capability 9.0): copies of boxes of tensors to shared memory that end at barriers
-// there, and products of matrices in shared memory that go on by themselves.
+// there, and back, and products of matrices in shared memory that go on by themselves.
 //
-// A box of bfloat16 has rows of 128 bytes, 64 elements of the depth. The eight 16-byte pieces of a row stand in the order
-// piece XOR (row mod 8): the copies write them so, and the products read them so; boxes begin at multiples of 1024 bytes.
+// A box of bfloat16 operands has rows of 128 bytes, 64 elements of the depth. The eight 16-byte pieces of a row stand in the
+// order piece XOR (row mod 8): the copies write them so, and the products read them so; boxes begin at multiples of 1024
+// bytes. A box of results has rows of 64 bytes, whose four pieces stand in the order piece XOR (row / 2 mod 4).
 #pragma once
 #include "device.cuh"
 
 // Elements of a box's row, and its bytes.
 #define BOX_WIDTH 64
 #define BOX_ROW_BYTES 128
+#define RESULT_WIDTH 32
+#define RESULT_ROW_BYTES 64
 
-struct __align__(8) bytes8 {
-    uint32_t word[2];
-};
+// Where a piece of a row of results is, from the beginning of its box.
+INLINE int result_place(int row, int piece) { return row * RESULT_ROW_BYTES + (piece ^ (row >> 1 & 3)) * 16; }
 
 #ifdef TTI_ON_CPU
 #include "hopper_on_cpu.h"
@@ -63,12 +65,26 @@ INLINE void wait_for_threads(int number, int threads) {
 INLINE void expect_map(const tti_tensor_map *map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"((uint64_t)map) : "memory");
 }
-// Begins to copy the box at (column, row); what is outside the tensor becomes zeros.
-INLINE void copy_box(void *shared, const tti_tensor_map *map, uint64_t *barrier, int column, int row) {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+// Begins to copy the box at these channels and this pixel; what is outside the tensor becomes zeros.
+INLINE void copy_box(
+    void *shared, const tti_tensor_map *map, uint64_t *barrier, int channel, int x, int y, int image) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(
                      shared_address(shared)),
-                 "l"((uint64_t)map), "r"(shared_address(barrier)), "r"(column), "r"(row)
+                 "l"((uint64_t)map), "r"(shared_address(barrier)), "r"(channel), "r"(x), "r"(y), "r"(image)
                  : "memory");
+}
+
+// What this thread wrote to shared memory is seen by copies that begin after a barrier of the threads.
+INLINE void show_to_copies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// Begins to copy a box back; what is outside the tensor goes nowhere.
+INLINE void store_box(const tti_tensor_map *map, const void *shared, int channel, int x, int y, int image) {
+    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"((uint64_t)map),
+                 "r"(shared_address(shared)), "r"(channel), "r"(x), "r"(y), "r"(image)
+                 : "memory");
+}
+// Waits until the boxes that this thread stores have been read: then the block may end.
+INLINE void wait_for_stores() {
+    asm volatile("cp.async.bulk.commit_group;\ncp.async.bulk.wait_group.read 0;" ::: "memory");
 }
 
 // MARK: Products

@@ -255,23 +255,26 @@ typedef struct TTI_ALIGNED_ON_DEVICE(64) tti_tensor_map {
     uint64_t words[16];
 } tti_tensor_map;
 
-// y [rows, outputs] = activation(x · weightᵀ + bias) + residual in bfloat16, for boxes of x [rows, inputs] and of weight
-// [outputs, inputs].
+// A convolution with the images' rows as they lie: y [images, height, width, outputs] = activation(boxes of x · weightᵀ +
+// bias) + residual in bfloat16. A product of matrices is one of an image that is one pixel high, with a kernel of one tap.
 typedef struct tti_hopper {
-    tti_tensor_map x, weight;
-    device_address y;
-    // [outputs] float32; or 0
+    // x [images, height, width, channels] in boxes of 64 channels; weight [outputs, taps · channels] in boxes of 64 inputs; y
+    // and the residual in boxes of 32 outputs. The boxes of x, y and the residual have as many pixels as a tile has rows.
+    tti_tensor_map x, weight, y, residual;
+    // [outputs]; or 0
     device_address bias;
-    // [rows, outputs]; or 0
-    device_address residual;
-    // Where `splits` is more than 1: sums of parts of the depth [splits, rows, outputs].
-    device_address partial;
-    int32_t rows, outputs;
-    // Of 64 inputs.
-    int32_t blocks;
-    int32_t splits;
-    int32_t activation;
-    int32_t unused[3];
+    // Where `splits` is more than 1: the parts' sums, and int32 zeros for each tile.
+    device_address partial, counters;
+    // Columns of y.
+    int32_t outputs;
+    // Gated, without a bias: y = value · activation(gate), and the rows of the weights at which values and gates begin.
+    int32_t is_gated, value_row, gate_row;
+    // Boxes of pixels: how large one is, how many lie across and down an image, and how many there are.
+    int32_t box_width, box_height, box_images, across, down, boxes;
+    // Of 64 channels; of these and all taps.
+    int32_t channel_blocks, blocks;
+    int32_t kernel_width, stride, top, left;
+    int32_t splits, activation, adds, is_bfloat16_bias;
 } tti_hopper;
 
 // MARK: image_norm.cu

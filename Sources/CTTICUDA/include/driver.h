@@ -114,12 +114,19 @@ typedef struct ctti_search {
 const ctti_cuda_driver *ctti_find_driver(ctti_search *search);
 const ctti_cuda_compiler *ctti_find_compiler(ctti_search *search);
 
-// Encodes bfloat16 [rows, columns], `row_bytes` from one row to the next, for boxes of `box_rows` rows and 64 columns whose
-// 16-byte pieces are exchanged as hopper.cuh has it. Address and row_bytes are multiples of 16. Not 0 where the driver cannot.
+// A bfloat16 tensor [images, height, width, channels], `strides` bytes from one pixel, row and image to the next, in boxes of
+// [box_images, box_height, box_width, box_channels] pixels that are `step` apart. A box's rows of channels have 64 or 128
+// bytes, whose 16-byte pieces are exchanged as hopper.cuh has it. Address and strides are multiples of 16.
+typedef struct ctti_image {
+    ctti_address address;
+    uint64_t channels, width, height, images;
+    uint64_t strides[3];
+    uint32_t box_channels, box_width, box_height, box_images, step;
+} ctti_image;
+
+// Encodes it for the copy engine. Not 0 where the driver cannot.
 struct tti_tensor_map;
-ctti_status ctti_map_matrix(
-    const ctti_cuda_driver *driver, struct tti_tensor_map *map, ctti_address address, uint64_t rows, uint64_t columns,
-    uint64_t row_bytes, uint32_t box_rows);
+ctti_status ctti_map_image(const ctti_cuda_driver *driver, struct tti_tensor_map *map, const ctti_image *image);
 
 // The file of the library that an entry point's address lies in; the empty string when nobody knows.
 void ctti_file_of_entry(uintptr_t entry, char *path, size_t length);
