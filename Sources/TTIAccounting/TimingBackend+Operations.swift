@@ -115,16 +115,18 @@ extension TimingBackend {
     }
 
     package func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
-        adding residual: Tensor?
+        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
+        activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor {
         if splits {
-            let inner = gate(linear(x, input), activation, order)
-            return linear(inner, output, bias: nil, activation: .identity, adding: residual)
+            let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)
+            return linear(
+                gate(inner, activation, order), output, bias: outputBias, activation: .identity, adding: residual)
         }
         return time("gatedFeedForward") {
             timed.gatedFeedForward(
-                x, input: input, output: output, activation: activation, order: order, adding: residual)
+                x, input: input, inputBias: inputBias, output: output, outputBias: outputBias, activation: activation,
+                order: order, adding: residual)
         }
     }
 

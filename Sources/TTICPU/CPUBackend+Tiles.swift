@@ -67,24 +67,24 @@ extension CPUBackend {
     }
 
     package func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
-        adding residual: Tensor?
+        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
+        activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor {
         let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
         let width = output.inputs
-        guard let wide = input.form as? Panels, let narrow = output.form as? Panels, usesTiles(wide, tokens: tokens),
+        guard inputBias == nil, let wide = input.form as? Panels, let narrow = output.form as? Panels, usesTiles(wide, tokens: tokens),
             input.outputs == 2 * width, width % 32 == 0, x.elementCount > 0
         else {
-            let inner = linear(x, input, bias: nil, activation: .identity, adding: nil)
+            let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)
             return linear(
-                gate(inner, activation, order), output, bias: nil, activation: .identity, adding: residual)
+                gate(inner, activation, order), output, bias: outputBias, activation: .identity, adding: residual)
         }
         precondition(x.shape.last == input.inputs, "\(x.shape) · [\(input.outputs), \(input.inputs)]ᵀ")
         let y = allocate(x.shape.replacingLast(output.outputs), .float32)
         // What is between the two products is only ever read as bfloat16: so it is written as that.
         var first = unsafe product(x, wide, y, bias: nil, activation, adding: nil)
         unsafe first.outputs = input.outputs
-        var second = unsafe product(x, narrow, y, bias: nil, .identity, adding: residual)
+        var second = unsafe product(x, narrow, y, bias: outputBias, .identity, adding: residual)
         unsafe second.segment_depth = width
         let outer = TileRows(rows: x.rowCount, inputs: input.inputs)
         let inner = TileRows(rows: x.rowCount, inputs: width)

@@ -20,9 +20,16 @@ struct HopperProduct {
     var stride = 1
     var top = 0
     var left = 0
+    /// A pixel of x is four of y.
+    var doubles = false
 
     /// Channels of a block of the depth: 128 bytes.
     static let blockChannels = 64
+
+    /// How many pixels of y come of one, of those that boxes are made of.
+    var phases: Int { doubles ? 4 : 1 }
+    var boxedWidth: Int { doubles ? width : outputWidth }
+    var boxedHeight: Int { doubles ? height : outputHeight }
 
     var channelBlocks: Int { channels.dividedUp(by: HopperProduct.blockChannels) }
     /// Of channels and taps.
@@ -52,6 +59,7 @@ struct HopperProduct {
         (self.bias, self.residual, self.activation) = (bias, residual.device, activation)
         kernelWidth = weight.kernelWidth
         (stride, top, left) = (geometry.stride, geometry.top, geometry.left)
+        doubles = geometry.upsampling == 2
     }
 }
 
@@ -89,14 +97,20 @@ extension CUDABackend {
         _ activation: Activation, adding residual: Tensor?, into y: Tensor
     ) -> Bool {
         let addresses = x.device | y.device | rows.device | residual.device
-        guard hasHopper, activationType == .bfloat16, geometry.upsampling == 1, geometry.stride <= 2,
+        let doubles = geometry.upsampling == 2
+        if doubles {
+            let isDouble = y.shape[1] == 2 * x.shape[1] && y.shape[2] == 2 * x.shape[2]
+            guard isDouble, geometry.stride == 1, residual == nil else { return false }
+        }
+        guard hasHopper, activationType == .bfloat16, geometry.stride <= 2,
             weight.inputs % HopperProduct.blockChannels == 0, weight.outputs % 8 == 0, addresses % 16 == 0,
-            y.shape[1] * y.shape[2] >= 64
+            x.shape[1] * x.shape[2] >= 64
         else { return false }
         let product = HopperProduct(
             x, weight, rows: rows, bias: bias, geometry, activation, adding: residual, into: y)
         let size = HopperPlan.Size(
-            width: y.shape[2], height: y.shape[1], outputs: weight.outputs, blocks: product.blocks)
+            width: product.boxedWidth, height: product.boxedHeight, phases: product.phases, outputs: weight.outputs,
+            blocks: product.blocks)
         guard let plan = plan(size, images: y.shape[0]) else { return false }
         return multiplyOnHopper(product, plan)
     }
@@ -118,8 +132,9 @@ extension CUDABackend {
     /// - Returns: false when the driver cannot describe its tensors.
     private func multiplyOnHopper(_ product: HopperProduct, _ plan: HopperPlan) -> Bool {
         let (tile, splits) = (HopperTile.all[plan.tile], plan.splits)
-        let box = HopperBox(width: product.outputWidth, height: product.outputHeight, images: product.images)
-        let count = box.count(width: product.outputWidth, height: product.outputHeight, images: product.images)
+        let (width, height) = (product.boxedWidth, product.boxedHeight)
+        let box = HopperBox(width: width, height: height, images: product.images)
+        let count = box.count(width: width, height: height, images: product.images)
         // Of values, or of values and gates.
         let columns = product.gate == nil ? tile.columns : tile.columns / 2
         let tiles = count * product.outputs.dividedUp(by: columns)
@@ -130,8 +145,10 @@ extension CUDABackend {
             parameters.is_bfloat16_bias = bias.dtype == .float32 ? 0 : 1
         }
         if splits > 1 {
-            parameters.partial = scratch("parts of tiles", 4 * splits * tiles * HopperTile.rows * tile.columns).device
-            parameters.counters = counters(tiles).device
+            parameters.partial = scratch(
+                "parts of tiles", 4 * splits * tiles * product.phases * HopperTile.rows * tile.columns
+            ).device
+            parameters.counters = counters(tiles * product.phases).device
         }
         parameters.outputs = Int32(product.outputs)
         if let gate = product.gate {
@@ -141,16 +158,17 @@ extension CUDABackend {
         }
         (parameters.box_width, parameters.box_height) = (Int32(box.width), Int32(box.height))
         parameters.box_images = Int32(box.images)
-        parameters.across = Int32(product.outputWidth.dividedUp(by: box.width))
-        parameters.down = Int32(product.outputHeight.dividedUp(by: box.height))
+        parameters.across = Int32(width.dividedUp(by: box.width))
+        parameters.down = Int32(height.dividedUp(by: box.height))
         parameters.boxes = Int32(count)
         (parameters.channel_blocks, parameters.blocks) = (Int32(product.channelBlocks), Int32(product.blocks))
         (parameters.kernel_width, parameters.stride) = (Int32(product.kernelWidth), Int32(product.stride))
         (parameters.top, parameters.left) = (Int32(product.top), Int32(product.left))
+        parameters.doubles = product.doubles ? 1 : 0
         (parameters.splits, parameters.activation) = (Int32(splits), Int32(product.activation.rawValue))
         parameters.adds = product.residual == 0 ? 0 : 1
         launch(
-            "hopper_" + tile.name, grid: (tiles, splits, 1), threads: HopperTile.threads, shared: tile.sharedBytes,
+            "hopper_" + tile.name, grid: (tiles, splits, product.phases), threads: HopperTile.threads, shared: tile.sharedBytes,
             parameters)
         return true
     }
@@ -159,31 +177,56 @@ extension CUDABackend {
     private func map(
         _ product: HopperProduct, in box: HopperBox, weightRows: Int, _ parameters: inout tti_hopper
     ) -> Bool {
-        func map(
-            _ map: inout tti_tensor_map, _ address: UInt64, _ size: (Int, Int, Int, Int), rowBytes: Int, channels: Int,
-            _ box: (Int, Int, Int), step: Int = 1
-        ) -> Bool {
-            var image = ctti_image()
-            image.address = address
-            (image.channels, image.width) = (UInt64(size.0), UInt64(size.1))
-            (image.height, image.images) = (UInt64(size.2), UInt64(size.3))
-            image.strides = (UInt64(rowBytes), UInt64(rowBytes * size.1), UInt64(rowBytes * size.1 * size.2))
-            (image.box_channels, image.step) = (UInt32(channels), UInt32(step))
-            (image.box_width, image.box_height, image.box_images) = (UInt32(box.0), UInt32(box.1), UInt32(box.2))
-            return unsafe ctti_map_image(device.driver, &map, &image) == 0
+        var x = ctti_image(product.x, channels: product.channels, product.width, product.height, product.images)
+        x.box(64, box)
+        x.step = UInt32(product.stride)
+        var weight = ctti_image(product.weight, channels: product.weightInputs, product.weightRows, 1, 1)
+        let stride = UInt64(product.weightStride)
+        weight.strides = (stride, stride * weight.width, stride * weight.width)
+        (weight.box_channels, weight.box_width) = (64, UInt32(weightRows))
+        var y = ctti_image(
+            product.y, channels: product.outputs, product.outputWidth, product.outputHeight, product.images)
+        y.box(32, box)
+        guard unsafe ctti_map_image(device.driver, &parameters.x, &x) == 0,
+            unsafe ctti_map_image(device.driver, &parameters.weight, &weight) == 0
+        else { return false }
+        if product.residual != 0 {
+            var residual = y
+            residual.address = product.residual
+            guard unsafe ctti_map_image(device.driver, &parameters.residual, &residual) == 0 else { return false }
         }
-        let pixels = (box.width, box.height, box.images)
-        let results = (product.outputs, product.outputWidth, product.outputHeight, product.images)
-        return map(
-            &parameters.x, product.x, (product.channels, product.width, product.height, product.images),
-            rowBytes: product.channels * 2, channels: 64, pixels, step: product.stride)
-            && map(
-                &parameters.weight, product.weight, (product.weightInputs, product.weightRows, 1, 1),
-                rowBytes: product.weightStride, channels: 64, (weightRows, 1, 1))
-            && map(&parameters.y, product.y, results, rowBytes: product.outputs * 2, channels: 32, pixels)
-            && (product.residual == 0
-                || map(
-                    &parameters.residual, product.residual, results, rowBytes: product.outputs * 2, channels: 32, pixels))
+        guard product.doubles else { return unsafe ctti_map_image(device.driver, &parameters.y.0, &y) == 0 }
+        // Every second pixel of every second row.
+        let (across, down) = (y.strides.0, y.strides.1)
+        (y.strides.0, y.strides.1) = (2 * across, 2 * down)
+        (y.width, y.height) = (UInt64(product.width), UInt64(product.height))
+        let addresses = (0..<4).map { product.y + UInt64($0 % 2) * across + UInt64($0 / 2) * down }
+        func mapPhase(_ phase: Int, _ map: inout tti_tensor_map) -> Bool {
+            y.address = addresses[phase]
+            return unsafe ctti_map_image(device.driver, &map, &y) == 0
+        }
+        return mapPhase(0, &parameters.y.0) && mapPhase(1, &parameters.y.1) && mapPhase(2, &parameters.y.2)
+            && mapPhase(3, &parameters.y.3)
+    }
+}
+
+extension ctti_image {
+    /// A dense tensor `[images, height, width, channels]`; its box has one pixel.
+    fileprivate init(_ address: UInt64, channels: Int, _ width: Int, _ height: Int, _ images: Int) {
+        self.init()
+        self.address = address
+        (self.channels, self.width) = (UInt64(channels), UInt64(width))
+        (self.height, self.images) = (UInt64(height), UInt64(images))
+        let bytes = 2 * self.channels
+        strides = (bytes, bytes * self.width, bytes * self.width * self.height)
+        (box_width, box_height, box_images, step) = (1, 1, 1, 1)
+    }
+
+    /// Sets how many channels of how many pixels are copied at once.
+    fileprivate mutating func box(_ channels: UInt32, _ pixels: HopperBox) {
+        box_channels = channels
+        (box_width, box_height) = (UInt32(pixels.width), UInt32(pixels.height))
+        box_images = UInt32(pixels.images)
     }
 }
 

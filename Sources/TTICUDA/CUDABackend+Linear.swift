@@ -83,28 +83,29 @@ extension CUDABackend {
     }
 
     package func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
-        adding residual: Tensor?
+        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
+        activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor {
-        let gated = gatedLinear(x, input, activation, order)
-        return linear(gated, output, bias: nil, activation: .identity, adding: residual)
+        let gated = gatedLinear(x, input, bias: inputBias, activation, order)
+        return linear(gated, output, bias: outputBias, activation: .identity, adding: residual)
     }
 
-    /// gate(linear(x, weight)): in one kernel where Hopper's own units do it.
+    /// gate(linear(x, weight) + bias): in one kernel where Hopper's own units do it.
     private func gatedLinear(
-        _ x: Tensor, _ weight: PreparedMatrix, _ activation: Activation, _ order: GateOrder
+        _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, _ activation: Activation, _ order: GateOrder
     ) -> Tensor {
         let mark = arena.mark
         let y = allocate(x.shape.replacingLast(weight.outputs / 2), activationType)
         let product = RowsProduct(
-            x: x, matrix: unsafe unsafeDowncast(weight.form, to: DeviceMatrix.self), bias: nil, activation: activation,
+            x: x, matrix: unsafe unsafeDowncast(weight.form, to: DeviceMatrix.self), bias: bias, activation: activation,
             residual: nil, gate: order, y: y)
         guard y.elementCount > 0, weight.outputs % 2 == 0, !isDecoding(x), suitsHopper(product) else {
             arena.rewind(to: mark)
-            return gate(linear(x, weight, bias: nil, activation: .identity, adding: nil), activation, order)
+            return gate(linear(x, weight, bias: bias, activation: .identity, adding: nil), activation, order)
         }
         checkActivations(x)
-        hold(y, of: [x], adding: nil) { [weak self] y in
+        if let bias { precondition(bias.elementCount == weight.outputs, "bias \(bias.shape) to \(y.shape)") }
+        hold(y, of: [x] + (bias.map { [$0] } ?? []), adding: nil) { [weak self] y in
             var product = product
             product.y = y
             self?.multiply(product)

@@ -11,6 +11,7 @@ struct HopperTile: Equatable {
     static let all = [
         HopperTile(columns: 64, stages: 8, nanosecondsOfBlock: 261),
         HopperTile(columns: 128, stages: 3, nanosecondsOfBlock: 390),
+        HopperTile(columns: 128, stages: 6, nanosecondsOfBlock: 365),
         HopperTile(columns: 160, stages: 5, nanosecondsOfBlock: 450),
         HopperTile(columns: 256, stages: 4, nanosecondsOfBlock: 702),
     ]
@@ -60,7 +61,9 @@ struct HopperPlan: Equatable {
 
     /// The size of a convolution, as far as its plan depends on it.
     struct Size: Hashable {
+        /// Of what boxes are made of: of y, or of x where each pixel is four of y.
         let width, height: Int
+        let phases: Int
         let outputs: Int
         /// In blocks of 64 channels, all taps.
         let blocks: Int
@@ -72,7 +75,7 @@ struct HopperPlan: Equatable {
         fileprivate func microseconds(_ tile: HopperTile, splits: Int, images: Int) -> Double {
             let boxes = HopperBox(width: width, height: height, images: images)
                 .count(width: width, height: height, images: images)
-            let waves = Double((boxes * outputs.dividedUp(by: tile.columns) * splits).dividedUp(by: 132))
+            let waves = Double((boxes * phases * outputs.dividedUp(by: tile.columns) * splits).dividedUp(by: 132))
             let multiplying = waves * Double(blocks.dividedUp(by: splits)) * tile.nanosecondsOfBlock / 1000
             let weights = Double(blocks * 64 * outputs * 2) / 4.3e6
             // The last block of a tile reads all parts.
@@ -81,7 +84,9 @@ struct HopperPlan: Equatable {
         }
 
         fileprivate func best(splits: Int, images: Int) -> (tile: Int, microseconds: Double) {
-            let times = HopperTile.all.indices.map { ($0, microseconds(HopperTile.all[$0], splits: splits, images: images)) }
+            let times = HopperTile.all.enumerated().map {
+                ($0.offset, microseconds($0.element, splits: splits, images: images))
+            }
             return times.dropFirst().reduce(times[0]) { $1.1 < $0.1 ? $1 : $0 }
         }
     }

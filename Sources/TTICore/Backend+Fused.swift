@@ -17,12 +17,12 @@ extension Backend {
     }
 
     package func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
-        adding residual: Tensor?
+        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
+        activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor {
-        let inner = linear(x, input, bias: nil, activation: .identity, adding: nil)
+        let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)
         return linear(
-            gate(inner, activation, order), output, bias: nil, activation: .identity, adding: residual)
+            gate(inner, activation, order), output, bias: outputBias, activation: .identity, adding: residual)
     }
 
     package func groupNormConvolve(

@@ -218,10 +218,10 @@ package protocol Backend: AnyObject {
     ) -> Tensor
     /// modulate(norm(x), modulation).
     func normModulate(_ x: Tensor, _ norm: NormParameters, _ modulation: Tensor) -> Tensor
-    /// linear(gate(linear(x, input)), output) + residual.
+    /// linear(gate(linear(x, input) + inputBias), output) + outputBias + residual.
     func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, output: PreparedMatrix, activation: Activation, order: GateOrder,
-        adding residual: Tensor?
+        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
+        activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor
     /// convolve(groupNorm(x, silu)).
     func groupNormConvolve(

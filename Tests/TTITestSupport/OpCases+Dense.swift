@@ -195,6 +195,7 @@ extension OpCase {
         convolve(1, 33, 34, 144, 80, kernel: 3, same, residual: true),
         convolve(2, 31, 37, 64, 112, kernel: 3, same, bias: false, .gelu),
         convolve(2, 17, 16, 64, 80, kernel: 3, doubling, .silu, residual: true),
+        convolve(2, 9, 10, 128, 72, kernel: 3, doubling, .silu),
         // channels in blocks of 64, which the copy engine of some GPUs gathers: boxes that are filled partly, boxes of
         // several images, steps of two, more of the depth than a ring of stages holds, and enough of it for parts
         convolve(2, 12, 10, 128, 72, kernel: 3, same, .silu, residual: true),

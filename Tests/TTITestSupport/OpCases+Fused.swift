@@ -35,21 +35,24 @@ extension OpCase {
 
     @inline(never) private static func feedForward(
         _ batch: Int, _ tokens: Int, _ width: Int, inner: Int, _ activation: Activation, _ order: GateOrder,
-        residual: Bool = true, purpose: Purpose = .check
+        bias: Bool = false, residual: Bool = true, purpose: Purpose = .check
     ) -> OpCase {
         OpCase(
             "gatedFeedForward",
-            "\(batch)×\(tokens)×\(width) through \(inner) \(activation) \(order)\(residual ? " residual" : "")",
+            "\(batch)×\(tokens)×\(width) through \(inner) \(activation) \(order)\(bias ? " bias" : "")\(residual ? " residual" : "")",
             purpose: purpose,
             batch: batch
         ) { inputs in
             let x = inputs.batched([tokens, width])
             let (first, second) = (try inputs.matrix(2 * inner, width), try inputs.matrix(width, inner))
+            let inputBias = bias ? try inputs.constant([2 * inner]) : nil
+            let outputBias = bias ? try inputs.constant([width]) : nil
             let residual = residual ? inputs.batched([tokens, width]) : nil
             return {
                 [
                     inputs.backend.gatedFeedForward(
-                        x, input: first, output: second, activation: activation, order: order, adding: residual)
+                        x, input: first, inputBias: inputBias, output: second, outputBias: outputBias,
+                        activation: activation, order: order, adding: residual)
                 ]
             }
         }
@@ -161,6 +164,8 @@ extension OpCase {
         // In one product with the gates on some GPUs: tiles filled partly, more of the depth than a ring of stages holds.
         feedForward(2, 130, 584, inner: 200, .gelu, .valueFirst),
         feedForward(2, 66, 64, inner: 40, .silu, .gateFirst, residual: false),
+        feedForward(2, 70, 128, inner: 200, .gelu, .gateFirst, bias: true),
+        feedForward(3, 16, 64, inner: 96, .geluTanh, .valueFirst, bias: true),
         feedForward(2, 1, 512, inner: 1376, .silu, .gateFirst, purpose: .checkAndMeasure),
         feedForward(2, 256, 768, inner: 2816, .silu, .valueFirst, purpose: .measure),
         feedForward(2, 256, 1024, inner: 2816, .gelu, .valueFirst, purpose: .measure),

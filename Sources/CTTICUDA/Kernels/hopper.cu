@@ -2,9 +2,9 @@
 // activation(gate) of two such products, in one kernel.
 //
 // Bound by the tensor cores where tiles are large, by the way from the second-level cache to shared memory where they are
-// small. A block makes one tile of y: grid (tiles, the pixels' fastest; splits of the depth). A tile's rows are a box of
-// pixels, so that the copy engine gathers what a tap of the kernel sees of an image, zeros around it included; the rows of a
-// matrix are an image one pixel high. One warp asks for boxes of x and of the weights, a ring of stages ahead, the first
+// small. A block makes one tile of y: grid (tiles, the pixels' fastest; splits of the depth; where the image doubles, the four
+// pixels that come of one). A tile's rows are a box of pixels, so that the copy engine gathers what a tap of the kernel sees of
+// an image, zeros around it included; the rows of a matrix are an image one pixel high. One warp asks for boxes of x and of the weights, a ring of stages ahead, the first
 // weights before the inputs are there, and at last for the residual; the others, warpgroups of 128 threads with 64 rows each,
 // multiply what has landed. An output's sum goes up in depth, sixteen at a time, whatever its tile. Where the depth is split,
 // the last block of a tile adds the parts up in their order. Which tile is taken is Swift's choice (HopperPlan.swift).
@@ -114,6 +114,11 @@ template <class tile> struct hopper_loader {
         }
     }
 
+    // Where the pixel of a tap is, relative to the first one's; of a doubled image, to the pixel that it comes of.
+    INLINE_MEMBER int place_of(int pixel, int tap, int before, int phase) const {
+        return p.doubles ? pixel + ((phase + tap - before) >> 1) : pixel * p.stride + tap - before;
+    }
+
     INLINE_MEMBER void load_all() const {
         int early = min(at.count, tile::stages);
         for (int i = 0; i < early; i++) load_weights(i, at.first + i);
@@ -127,7 +132,8 @@ template <class tile> struct hopper_loader {
             }
             copy_box(
                 ring.x(next.stage), &p.x, &ring.full[next.stage], tap.channel * BOX_WIDTH,
-                at.x * p.stride - p.left + tap.column, at.y * p.stride - p.top + tap.row, at.image);
+                place_of(at.x, tap.column, p.left, blockIdx.z % 2), place_of(at.y, tap.row, p.top, blockIdx.z / 2),
+                at.image);
             tap.advance(p);
             next.advance();
         }
@@ -181,7 +187,8 @@ INLINE void multiply_boxes(
 template <class tile>
 INLINE bool add_parts(const tti_hopper &p, const hopper_ring<tile> &ring, float (&d)[tile::sums]) {
     const int step = tile::consumers * tile::sums;
-    float *parts = pointer<float>(p.partial) + (int64_t)blockIdx.x * p.splits * step + threadIdx.x * 4;
+    int number = blockIdx.z * gridDim.x + blockIdx.x;
+    float *parts = pointer<float>(p.partial) + (int64_t)number * p.splits * step + threadIdx.x * 4;
     float *own = parts + (int64_t)blockIdx.y * step;
 #pragma unroll
     for (int i = 0; i < tile::sums / 4; i++) {
@@ -190,7 +197,7 @@ INLINE bool add_parts(const tti_hopper &p, const hopper_ring<tile> &ring, float 
     __threadfence();
     wait_for_threads(1, tile::consumers);
     if (threadIdx.x == 0) {
-        int32_t *counter = pointer<int32_t>(p.counters) + blockIdx.x;
+        int32_t *counter = pointer<int32_t>(p.counters) + number;
         *ring.is_last = atomicAdd(counter, 1) == p.splits - 1;
         if (*ring.is_last) *counter = 0;
     }
@@ -289,7 +296,10 @@ INLINE void finish(
         for (int i = 0; i < 8; i++) v[i] += bias[i / 4 * 8 + i % 2];
         if constexpr (halves == 2) {
             // Both are rounded, as they are where the gate is a kernel of its own.
-            floats<8> gate = rounded(sums_of<tile>(d, 2 * count + half));
+            floats<8> gate = sums_of<tile>(d, 2 * count + half);
+#pragma unroll
+            for (int i = 0; i < 8; i++) gate[i] += bias[tile::columns / 2 + i / 4 * 8 + i % 2];
+            gate = rounded(gate);
             activate(gate, p.activation);
             v = rounded(v);
             for (int i = 0; i < 8; i++) v[i] *= gate[i];
@@ -313,7 +323,7 @@ INLINE void finish(
     if (threadIdx.x > 0) return;
     for (int i = 0; i < count; i++) {
         int column = at.column + i * RESULT_WIDTH;
-        if (column < p.outputs) store_box(&p.y, results.box(i), column, at.x, at.y, at.image);
+        if (column < p.outputs) store_box(&p.y[blockIdx.z], results.box(i), column, at.x, at.y, at.image);
     }
     wait_for_stores();
 }
@@ -324,7 +334,7 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     if (threadIdx.x == tile::consumers) {
         expect_map(&p.weight);
         expect_map(&p.x);
-        expect_map(&p.y);
+        expect_map(&p.y[blockIdx.z]);
         for (int i = 0; i < tile::stages; i++) {
             begin_barrier(&ring.full[i], 1);
             begin_barrier(&ring.empty[i], tile::consumers / WARP);
@@ -338,10 +348,11 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     }
     wait_for_inputs();
     for (int i = threadIdx.x; i < tile::columns; i += tile::consumers) {
-        int column = at.column + i;
+        bool is_gate = p.is_gated && i >= tile::columns / 2;
+        int column = at.column + (is_gate ? i - tile::columns / 2 : i), row = column + (is_gate ? p.gate_row : p.value_row);
         ring.bias[i] = !p.bias || column >= p.outputs ? 0.0f
-            : p.is_bfloat16_bias                      ? to_float(pointer<const bfloat16>(p.bias)[column])
-                                                      : pointer<const float>(p.bias)[column];
+            : p.is_bfloat16_bias                      ? to_float(pointer<const bfloat16>(p.bias)[row])
+                                                      : pointer<const float>(p.bias)[row];
     }
     float d[tile::sums];
     ring_position<tile> next;
@@ -367,6 +378,7 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
 
 HOPPER(64, 8, 1)
 HOPPER(128, 3, 2)
+HOPPER(128, 6, 1)
 HOPPER(160, 5, 1)
 HOPPER(256, 4, 1)
 

@@ -260,21 +260,23 @@ typedef struct TTI_ALIGNED_ON_DEVICE(64) tti_tensor_map {
 typedef struct tti_hopper {
     // x [images, height, width, channels] in boxes of 64 channels; weight [outputs, taps · channels] in boxes of 64 inputs; y
     // and the residual in boxes of 32 outputs. The boxes of x, y and the residual have as many pixels as a tile has rows.
-    tti_tensor_map x, weight, y, residual;
-    // [outputs]; or 0
+    // With `doubles` a pixel of x is four of y, [images, height, 2, width, 2, outputs], without a residual: y has a map of each.
+    tti_tensor_map x, weight, residual, y[4];
+    // [rows of the weights]; or 0
     device_address bias;
     // Where `splits` is more than 1: the parts' sums, and int32 zeros for each tile.
     device_address partial, counters;
     // Columns of y.
     int32_t outputs;
-    // Gated, without a bias: y = value · activation(gate), and the rows of the weights at which values and gates begin.
+    // Gated: y = value · activation(gate), and the rows of the weights (and of the bias) at which values and gates begin.
     int32_t is_gated, value_row, gate_row;
     // Boxes of pixels: how large one is, how many lie across and down an image, and how many there are.
     int32_t box_width, box_height, box_images, across, down, boxes;
     // Of 64 channels; of these and all taps.
     int32_t channel_blocks, blocks;
-    int32_t kernel_width, stride, top, left;
+    int32_t kernel_width, stride, top, left, doubles;
     int32_t splits, activation, adds, is_bfloat16_bias;
+    int32_t unused;
 } tti_hopper;
 
 // MARK: image_norm.cu

@@ -80,16 +80,13 @@ struct ModulatedNorm {
 }
 
 extension Backend {
-    /// linear(gate(linear(x, input)), output) + residual, in one operation where there are no biases.
+    /// linear(gate(linear(x, input)), output) + residual.
     func gatedFeedForward(
         _ x: Tensor, _ input: Linear, _ output: Linear, _ activation: Activation, _ order: GateOrder,
         adding residual: Tensor?
     ) -> Tensor {
-        if input.bias == nil && output.bias == nil {
-            return gatedFeedForward(
-                x, input: input.weight, output: output.weight, activation: activation, order: order, adding: residual)
-        }
-        let inner = linear(x, input)  // [rows, places, 2 * mlpWidth]
-        return linear(gate(inner, activation, order), output, adding: residual)
+        gatedFeedForward(
+            x, input: input.weight, inputBias: input.bias, output: output.weight, outputBias: output.bias,
+            activation: activation, order: order, adding: residual)
     }
 }
