@@ -30,6 +30,9 @@ static const char parameters_h[] = {
 static const char attention_cu[] = {
 #embed "Kernels/attention.cu"
     , 0};
+static const char attention_hopper_cu[] = {
+#embed "Kernels/attention_hopper.cu"
+    , 0};
 static const char attention_short_cu[] = {
 #embed "Kernels/attention_short.cu"
     , 0};
@@ -96,6 +99,7 @@ const size_t ctti_kernel_header_count = sizeof ctti_kernel_headers / sizeof ctti
 
 const ctti_source ctti_kernel_sources[] = {
     SOURCE("attention.cu", attention_cu),
+    SOURCE("attention_hopper.cu", attention_hopper_cu),
     SOURCE("attention_short.cu", attention_short_cu),
     SOURCE("ceilings.cu", ceilings_cu),
     SOURCE("choice.cu", choice_cu),

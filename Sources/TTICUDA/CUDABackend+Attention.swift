@@ -16,6 +16,8 @@ extension CUDABackend {
         let isWindowed = mask.window != nil && call.queries > call.keys
         if call.queries < 16 && !isWindowed {
             attendOneByOne(call, into: result)
+        } else if attendOnHopper(call, into: result) {
+            return result
         } else if let kernel = AttentionKernel(call, activationType, device) {
             attendInTiles(call, kernel, into: result)
         } else {
@@ -40,13 +42,17 @@ extension CUDABackend {
         parameters.window_columns = Int32(call.mask.window?.columns ?? 0)
         parameters.window_reach = Int32((call.mask.window?.size ?? 0) / 2)
         parameters.aligned = call.isAligned(elementBytes: activationType.byteCount) ? 1 : 0
-        // Columns beside the queries were written with them.
-        let isOwn = k.tensor.address == q.tensor.address || v.tensor.address == q.tensor.address
-        parameters.is_settled = !isOwn && isSettled(k.tensor) && isSettled(v.tensor) ? 1 : 0
+        parameters.is_settled = areSettled(call) ? 1 : 0
         parameters.scale = call.scale
         launch(
             kernel.name, grid: ((call.queries + kernel.queries - 1) / kernel.queries, call.heads, call.batch),
             threads: kernel.threads, shared: kernel.sharedBytes, parameters)
+    }
+
+    /// Whether keys and values are older than the kernel before. Columns beside the queries were written with them.
+    func areSettled(_ call: AttentionCall) -> Bool {
+        let isOwn = call.k.tensor.address == call.q.tensor.address || call.v.tensor.address == call.q.tensor.address
+        return !isOwn && isSettled(call.k.tensor) && isSettled(call.v.tensor)
     }
 
     /// Few queries: each reads the keys and values for itself.

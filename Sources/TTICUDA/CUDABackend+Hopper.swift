@@ -65,7 +65,7 @@ struct HopperProduct {
 
 extension CUDABackend {
     /// Whether there are Hopper's own units, and a driver that knows of them.
-    private var hasHopper: Bool { unsafe device.capability == 90 && device.driver.pointee.encode_tensor_map != nil }
+    var hasHopper: Bool { unsafe device.capability == 90 && device.driver.pointee.encode_tensor_map != nil }
 
     /// Whether Hopper's own units can do a product: bfloat16, in rows of whole pieces of 16 bytes.
     func suitsHopper(_ product: RowsProduct) -> Bool {
@@ -212,7 +212,7 @@ extension CUDABackend {
 
 extension ctti_image {
     /// A dense tensor `[images, height, width, channels]`; its box has one pixel.
-    fileprivate init(_ address: UInt64, channels: Int, _ width: Int, _ height: Int, _ images: Int) {
+    init(_ address: UInt64, channels: Int, _ width: Int, _ height: Int, _ images: Int) {
         self.init()
         self.address = address
         (self.channels, self.width) = (UInt64(channels), UInt64(width))

@@ -188,11 +188,24 @@ typedef unsigned long box_rows;
 TTI_CPU_INLINE box_rows rows_at(const void *shared) { return (unsigned long)shared; }
 TTI_CPU_INLINE box_rows further(box_rows rows, int bytes) { return rows + (unsigned long)bytes; }
 
+struct box_columns {
+    unsigned long first, box_bytes;
+};
+TTI_CPU_INLINE box_columns columns_at(const void *shared, int box_bytes) {
+    return {(unsigned long)shared, (unsigned long)box_bytes};
+}
+
 struct tti_cpu_product {
     float *d;
     int count, adds;
+    bool is_last;           // of its group
+    bool is_of_registers;   // with a_rows and b_columns
     box_rows a, b;
-    bool is_last;  // of its group
+    box_columns b_columns;
+    float a_rows[2][16];
+    // In which a was, and what was there.
+    const uint32_t *registers;
+    uint32_t began_with[4];
 };
 
 __shared__ int tti_cpu_products_less_one[1024];
@@ -205,13 +218,29 @@ TTI_CPU_UNCHECKED static void tti_cpu_read_row(box_rows rows, int row, float val
         values[k] = __uint_as_float((unsigned)*(const unsigned short *)tti_cpu_swizzled(rows + (unsigned long)(row * 128 + k * 2)) << 16);
 }
 
+TTI_CPU_UNCHECKED static void tti_cpu_read_column(const box_columns &columns, int column, float values[16]) {
+    unsigned long first = columns.first + (unsigned long)(column / 64) * columns.box_bytes + (unsigned long)(column % 64 * 2);
+    for (int k = 0; k < 16; k++)
+        values[k] = __uint_as_float((unsigned)*(const unsigned short *)tti_cpu_swizzled(first + (unsigned long)(k * 128)) << 16);
+}
+
 TTI_CPU_UNCHECKED static void tti_cpu_multiply_shared(const tti_cpu_product &product) {
     int lane = (int)tti_cpu->current->lane, row = (int)(tti_cpu->current->warp % 4) * 16 + lane / 4;
     float a[2][16], b[16];
-    for (int i = 0; i < 2; i++) tti_cpu_read_row(product.a, row + 8 * i, a[i]);
+    if (product.is_of_registers) {
+        if (__builtin_memcmp(product.registers, product.began_with, 16))
+            tti_cpu->fail(719, "the left operand changed before the product was done", {"multiply_registers", __FILE__, __LINE__});
+        __builtin_memcpy(a, product.a_rows, sizeof a);
+    } else {
+        for (int i = 0; i < 2; i++) tti_cpu_read_row(product.a, row + 8 * i, a[i]);
+    }
     for (int j = 0; j < product.count / 4; j++)
         for (int e = 0; e < 2; e++) {
-            tti_cpu_read_row(product.b, 8 * j + lane % 4 * 2 + e, b);
+            int column = 8 * j + lane % 4 * 2 + e;
+            if (product.is_of_registers)
+                tti_cpu_read_column(product.b_columns, column, b);
+            else
+                tti_cpu_read_row(product.b, column, b);
             for (int i = 0; i < 2; i++) {
                 float *d = product.d + 4 * j + 2 * i + e, sum = product.adds ? *d : 0;
                 for (int k = 0; k < 16; k++) sum += a[i][k] * b[k];
@@ -229,7 +258,42 @@ template <int count> TTI_CPU_INLINE void multiply_shared(float (&d)[count], box_
         tti_cpu->fail(700, "the operands are not in shared memory", place);
     if (waiting == 64) tti_cpu->fail(719, "too many products are under way", place);
     if (!adds) __builtin_memset(d, 0xff, sizeof d);
-    tti_cpu_products[thread][waiting] = {d, count, adds, a, b, false};
+    tti_cpu_products[thread][waiting] = {d, count, adds, false, false, a, b, {0, 0}, {}, nullptr, {}};
+    tti_cpu_products_less_one[thread] = waiting;
+}
+
+template <int count> TTI_CPU_INLINE void multiply_shared_first(float (&d)[count], box_rows a, box_rows b, TTI_CPU_PLACE) {
+    multiply_shared(d, a, b, 0, file, line);
+}
+
+struct tti_cpu_left_operand {
+    const uint32_t *a;
+    float rows[2][16];
+};
+
+// Every lane gets the rows of which it makes sums.
+TTI_CPU_UNCHECKED static void tti_cpu_share_rows(void *const *posts, unsigned) {
+    for (int lane = 0; lane < 32; lane++)
+        for (int i = 0; i < 2; i++)
+            for (int k = 0; k < 16; k++) {
+                uint32_t word = ((const tti_cpu_left_operand *)posts[lane / 4 * 4 + k % 8 / 2])->a[i + k / 8 * 2];
+                ((tti_cpu_left_operand *)posts[lane])->rows[i][k] = __uint_as_float(k % 2 ? word & 0xffff0000u : word << 16);
+            }
+}
+
+template <int count>
+TTI_CPU_INLINE void multiply_registers(float (&d)[count], const uint32_t (&a)[4], box_columns b, TTI_CPU_PLACE) {
+    const tti_cpu_place place = {"multiply_registers", file, line};
+    int thread = tti_cpu_thread_number();
+    tti_cpu_left_operand left = {a, {}};
+    tti_cpu->meet(0xffffffffu, &left, tti_cpu_share_rows, tti_cpu_aligned, place);
+    int waiting = tti_cpu_products_less_one[thread] + 1;
+    if (!tti_cpu->is_shared((const void *)b.first, 16 * 128)) tti_cpu->fail(700, "the operands are not in shared memory", place);
+    if (waiting == 64) tti_cpu->fail(719, "too many products are under way", place);
+    tti_cpu_product &product = tti_cpu_products[thread][waiting];
+    product = {d, count, 1, false, true, 0, 0, b, {}, a, {}};
+    __builtin_memcpy(product.a_rows, left.rows, sizeof left.rows);
+    __builtin_memcpy(product.began_with, a, 16);
     tti_cpu_products_less_one[thread] = waiting;
 }
 
@@ -251,3 +315,4 @@ template <int left> TTI_CPU_INLINE void multiply_wait(TTI_CPU_PLACE) {
     __asm__ volatile("" ::: "memory");
     tti_cpu->meet(0xffffffffu, nullptr, tti_cpu_nothing, tti_cpu_aligned, {"multiply_wait", file, line});
 }
+template <int left, int count> TTI_CPU_INLINE void multiply_wait(float (&)[count], TTI_CPU_PLACE) { multiply_wait<left>(file, line); }

@@ -100,6 +100,18 @@ extension OpCase {
         attention(2, 17, 135, heads: 1, 128, isPacked: true),
         attention(1, 70, 256, heads: 1, 120),
         attention(4, keyBatch: 2, 20, 77, heads: 2, 64, isPacked: true),
+        // What some GPUs do by warpgroups: more tiles of keys than are under way, heads of every width, keys of fewer entries;
+        // then so many queries that a block has two warpgroups.
+        attention(2, 70, 600, heads: 2, 40, isPacked: true),
+        attention(1, 65, 390, heads: 1, 48),
+        attention(2, 130, 300, heads: 2, 80, isPacked: true),
+        attention(4, keyBatch: 2, 66, 330, heads: 1, 128),
+        attention(1, 64, 257, heads: 2, 160, isPacked: true),
+        attention(1, 1000, 400, heads: 9, 40, isPacked: true),
+        attention(1, 1000, 130, heads: 9, 64),
+        attention(1, 1000, 270, heads: 9, 72, isPacked: true),
+        attention(1, 1000, 70, heads: 9, 128, isPacked: true),
+        attention(1, 1000, 200, heads: 9, 152),
         // A window over fewer keys than queries.
         attention(1, 9, 7, heads: 1, 16, Masking(causal: true, window: AttentionWindow(columns: 3, size: 3))),
         // One head as wide as the channels: the attention of a VQGAN.

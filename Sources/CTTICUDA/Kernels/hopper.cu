@@ -179,7 +179,7 @@ INLINE void multiply_boxes(
         used = next.stage;
         next.advance();
     }
-    multiply_wait<0>();
+    multiply_wait<0>(d);
 }
 
 // The parts of a tile's sums meet in memory, four of a thread beside those of its neighbours. The last block to come adds

@@ -97,12 +97,24 @@ INLINE box_rows rows_at(const void *shared) {
 // The same rows, `bytes` further on in the depth.
 INLINE box_rows further(box_rows rows, int bytes) { return rows + (bytes >> 4); }
 
+// Sixteen rows of boxes in shared memory, of 64 columns each, `box_bytes` from one box to the next.
+typedef uint64_t box_columns;
+INLINE box_columns columns_at(const void *shared, int box_bytes) {
+    return (uint64_t)((shared_address(shared) & 0x3ffff) >> 4) | (uint64_t)(box_bytes >> 4) << 16 | 64ull << 32 | 1ull << 62;
+}
+
 // Stands before the first product after the sums were touched.
 INLINE void multiply_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 // Ends a group of products.
 INLINE void multiply_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// Waits until at most `left` groups of this warpgroup are under way.
+// Waits until at most `left` groups of this warpgroup are under way; the sums d are of those that are done.
 template <int left> INLINE void multiply_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(left) : "memory"); }
+template <int left, int count> INLINE void multiply_wait(float (&d)[count]) {
+    multiply_wait<left>();
+    // No use of them goes before.
+#pragma unroll
+    for (int i = 0; i < count; i++) asm volatile("" : "+f"(d[i])::"memory");
+}
 
 #define PLACES_0 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define PLACES_1 "%8, %9, %10, %11, %12, %13, %14, %15"
@@ -122,6 +134,7 @@ template <int left> INLINE void multiply_wait() { asm volatile("wgmma.wait_group
 #define PLACES_15 "%120, %121, %122, %123, %124, %125, %126, %127"
 #define TO_8 PLACES_0
 #define TO_16 TO_8 ", " PLACES_1
+#define TO_20 TO_16 ", %16, %17, %18, %19"
 #define TO_24 TO_16 ", " PLACES_2
 #define TO_32 TO_24 ", " PLACES_3
 #define TO_40 TO_32 ", " PLACES_4
@@ -136,43 +149,65 @@ template <int left> INLINE void multiply_wait() { asm volatile("wgmma.wait_group
 #define TO_112 TO_104 ", " PLACES_13
 #define TO_120 TO_112 ", " PLACES_14
 #define TO_128 TO_120 ", " PLACES_15
-#define SUMS_8(i)                                                                                              \
-    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
-        "+f"(d[i + 7])
+#define SUMS_8(kind, i)                                                                                                \
+    kind(d[i]), kind(d[i + 1]), kind(d[i + 2]), kind(d[i + 3]), kind(d[i + 4]), kind(d[i + 5]), kind(d[i + 6]), \
+        kind(d[i + 7])
 
-#define SUMS_TO_8 SUMS_8(0)
-#define SUMS_TO_16 SUMS_TO_8, SUMS_8(8)
-#define SUMS_TO_24 SUMS_TO_16, SUMS_8(16)
-#define SUMS_TO_32 SUMS_TO_24, SUMS_8(24)
-#define SUMS_TO_40 SUMS_TO_32, SUMS_8(32)
-#define SUMS_TO_48 SUMS_TO_40, SUMS_8(40)
-#define SUMS_TO_56 SUMS_TO_48, SUMS_8(48)
-#define SUMS_TO_64 SUMS_TO_56, SUMS_8(56)
-#define SUMS_TO_72 SUMS_TO_64, SUMS_8(64)
-#define SUMS_TO_80 SUMS_TO_72, SUMS_8(72)
-#define SUMS_TO_88 SUMS_TO_80, SUMS_8(80)
-#define SUMS_TO_96 SUMS_TO_88, SUMS_8(88)
-#define SUMS_TO_104 SUMS_TO_96, SUMS_8(96)
-#define SUMS_TO_112 SUMS_TO_104, SUMS_8(104)
-#define SUMS_TO_120 SUMS_TO_112, SUMS_8(112)
-#define SUMS_TO_128 SUMS_TO_120, SUMS_8(120)
+#define SUMS_TO_8(kind) SUMS_8(kind, 0)
+#define SUMS_TO_16(kind) SUMS_TO_8(kind), SUMS_8(kind, 8)
+#define SUMS_TO_20(kind) SUMS_TO_16(kind), kind(d[16]), kind(d[17]), kind(d[18]), kind(d[19])
+#define SUMS_TO_24(kind) SUMS_TO_16(kind), SUMS_8(kind, 16)
+#define SUMS_TO_32(kind) SUMS_TO_24(kind), SUMS_8(kind, 24)
+#define SUMS_TO_40(kind) SUMS_TO_32(kind), SUMS_8(kind, 32)
+#define SUMS_TO_48(kind) SUMS_TO_40(kind), SUMS_8(kind, 40)
+#define SUMS_TO_56(kind) SUMS_TO_48(kind), SUMS_8(kind, 48)
+#define SUMS_TO_64(kind) SUMS_TO_56(kind), SUMS_8(kind, 56)
+#define SUMS_TO_72(kind) SUMS_TO_64(kind), SUMS_8(kind, 64)
+#define SUMS_TO_80(kind) SUMS_TO_72(kind), SUMS_8(kind, 72)
+#define SUMS_TO_88(kind) SUMS_TO_80(kind), SUMS_8(kind, 80)
+#define SUMS_TO_96(kind) SUMS_TO_88(kind), SUMS_8(kind, 88)
+#define SUMS_TO_104(kind) SUMS_TO_96(kind), SUMS_8(kind, 96)
+#define SUMS_TO_112(kind) SUMS_TO_104(kind), SUMS_8(kind, 104)
+#define SUMS_TO_120(kind) SUMS_TO_112(kind), SUMS_8(kind, 112)
+#define SUMS_TO_128(kind) SUMS_TO_120(kind), SUMS_8(kind, 120)
 
 // Begins d += a · bᵀ for 64 rows of a, `columns` rows of b, depth 16 (or, with `adds` 0, d = a · bᵀ); done by the four warps of
 // a warpgroup. In warp w, with g = lane / 4, t = lane % 4: d[4j], d[4j + 1] are of row 16w + g, columns 8j + 2t and the next;
 // d[4j + 2], d[4j + 3] the same of row 16w + g + 8.
-#define MULTIPLY_SHARED(columns, count, a_place, b_place, adds_place, places, ...)                               \
+#define MULTIPLY_SHARED(columns, count, a_place, b_place, adds_place, places, sums)                              \
     INLINE void multiply_shared(float(&d)[count], box_rows a, box_rows b, int adds) {                             \
         asm volatile("{\n.reg .pred adds;\nsetp.ne.b32 adds, " adds_place ", 0;\n"                               \
                      "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" places "}, " a_place      \
                      ", " b_place ", adds, 1, 1, 0, 0;\n}"                                                       \
-                     : __VA_ARGS__                                                                                \
+                     : sums("+f")                                                                                 \
                      : "l"(a), "l"(b), "r"(adds));                                                                \
+    }                                                                                                             \
+    /* d = a · bᵀ, whatever d was: the compiler need not wait for it. */                                          \
+    INLINE void multiply_shared_first(float(&d)[count], box_rows a, box_rows b) {                                 \
+        asm volatile("{\n.reg .pred adds;\nsetp.ne.b32 adds, " adds_place ", 0;\n"                               \
+                     "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" places "}, " a_place      \
+                     ", " b_place ", adds, 1, 1, 0, 0;\n}"                                                       \
+                     : sums("=f")                                                                                 \
+                     : "l"(a), "l"(b), "n"(0));                                                                   \
     }
 MULTIPLY_SHARED(64, 32, "%32", "%33", "%34", TO_32, SUMS_TO_32)
-MULTIPLY_SHARED(96, 48, "%48", "%49", "%50", TO_48, SUMS_TO_48)
 MULTIPLY_SHARED(128, 64, "%64", "%65", "%66", TO_64, SUMS_TO_64)
 MULTIPLY_SHARED(160, 80, "%80", "%81", "%82", TO_80, SUMS_TO_80)
-MULTIPLY_SHARED(192, 96, "%96", "%97", "%98", TO_96, SUMS_TO_96)
 MULTIPLY_SHARED(256, 128, "%128", "%129", "%130", TO_128, SUMS_TO_128)
+
+// Begins d += a · b, with a in registers as multiply_tile (device.cuh) has it, and b with its columns side by side.
+#define MULTIPLY_REGISTERS(columns, count, a_places, b_place, places, sums)                                      \
+    INLINE void multiply_registers(float(&d)[count], const uint32_t(&a)[4], box_columns b) {                      \
+        asm volatile("{\n.reg .pred adds;\nsetp.eq.b32 adds, 0, 0;\n"                                             \
+                     "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" places "}, {" a_places    \
+                     "}, " b_place ", adds, 1, 1, 1;\n}"                                                         \
+                     : sums("+f")                                                                                 \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                        \
+    }
+MULTIPLY_REGISTERS(40, 20, "%20, %21, %22, %23", "%24", TO_20, SUMS_TO_20)
+MULTIPLY_REGISTERS(64, 32, "%32, %33, %34, %35", "%36", TO_32, SUMS_TO_32)
+MULTIPLY_REGISTERS(80, 40, "%40, %41, %42, %43", "%44", TO_40, SUMS_TO_40)
+MULTIPLY_REGISTERS(128, 64, "%64, %65, %66, %67", "%68", TO_64, SUMS_TO_64)
+MULTIPLY_REGISTERS(160, 80, "%80, %81, %82, %83", "%84", TO_80, SUMS_TO_80)
 
 #endif

@@ -15,6 +15,11 @@ typedef uint64_t device_address;
 #define TTI_ALIGNED_ON_DEVICE(bytes)
 #endif
 
+// What the copy engine knows of a tensor, as the driver encodes it.
+typedef struct TTI_ALIGNED_ON_DEVICE(64) tti_tensor_map {
+    uint64_t words[16];
+} tti_tensor_map;
+
 // MARK: elementwise.cu
 
 // y = x + other, where other's `period` elements repeat.
@@ -136,6 +141,20 @@ typedef struct tti_attention {
     float scale;
 } tti_attention;
 
+// MARK: attention_hopper.cu
+
+// q and y [batch, queries, heads, width], keys and values [key_batch, key_count, heads, width] in boxes of 64 columns of a head;
+// y and q in boxes of 64 rows.
+typedef struct tti_attention_hopper {
+    tti_tensor_map q, keys, values, y;
+    int32_t batch, key_batch, key_count;
+    // Whether keys and values are older than the kernel before.
+    int32_t is_settled;
+    // Of scores, for exponents of two; greater than 0.
+    float factor;
+    int32_t unused[3];
+} tti_attention_hopper;
+
 // MARK: eager_attention.cu
 
 // For each entry of the batch and head: y [rows, columns] = scale · a [rows, depth] · b; b is [columns, depth] for scores,
@@ -249,11 +268,6 @@ typedef struct tti_quantise_rows {
 } tti_quantise_rows;
 
 // MARK: hopper.cu
-
-// What the copy engine knows of a tensor, as the driver encodes it.
-typedef struct TTI_ALIGNED_ON_DEVICE(64) tti_tensor_map {
-    uint64_t words[16];
-} tti_tensor_map;
 
 // A convolution with the images' rows as they lie: y [images, height, width, outputs] = activation(boxes of x · weightᵀ +
 // bias) + residual in bfloat16. A product of matrices is one of an image that is one pixel high, with a kernel of one tap.

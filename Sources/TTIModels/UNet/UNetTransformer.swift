@@ -32,10 +32,8 @@ struct UNetTransformer {
     /// - Returns: the same shape.
     func callAsFunction(_ x: Tensor, _ keysValues: [Tensor], on b: any Backend) -> Tensor {
         let pixels: Shape = [x.shape[0], x.shape[1] * x.shape[2], x.shape[3]]
-        var y = b.scoped {
-            let normed = b.groupNorm(x, norm, activation: .identity).reshaped(pixels)  // [rows, pixels, channels]
-            return b.linear(normed, projectionIn)
-        }
+        let normed = b.groupNorm(x, norm, activation: .identity).reshaped(pixels)  // [rows, pixels, channels]
+        var y = b.linear(normed, projectionIn)
         for (layer, keysValues) in zip(layers, keysValues) {
             y = b.replacing(y) { layer($0, keysValues, on: b) }
         }
