@@ -145,9 +145,10 @@ extension CUDABackend {
             parameters.is_bfloat16_bias = bias.dtype == .float32 ? 0 : 1
         }
         if splits > 1 {
-            parameters.partial = scratch(
-                "parts of tiles", 4 * splits * tiles * product.phases * HopperTile.rows * tile.columns
-            ).device
+            parameters.partial =
+                scratch(
+                    "parts of tiles", 4 * splits * tiles * product.phases * HopperTile.rows * tile.columns
+                ).device
             parameters.counters = counters(tiles * product.phases).device
         }
         parameters.outputs = Int32(product.outputs)
@@ -168,7 +169,8 @@ extension CUDABackend {
         (parameters.splits, parameters.activation) = (Int32(splits), Int32(product.activation.rawValue))
         parameters.adds = product.residual == 0 ? 0 : 1
         launch(
-            "hopper_" + tile.name, grid: (tiles, splits, product.phases), threads: HopperTile.threads, shared: tile.sharedBytes,
+            "hopper_" + tile.name, grid: (tiles, splits, product.phases), threads: HopperTile.threads,
+            shared: tile.sharedBytes,
             parameters)
         return true
     }
