@@ -20,8 +20,11 @@ struct ComparisonPlot {
         let bars = report.models.reduce(0) { $0 + $1.stages.count }
         svg = SVG(width: 960, height: 960 + Double(26 * bars))
         svg.label("tti-ar compare", 40, 30, size: 17, isBold: true)
+        // A GPU's would say nothing.
+        let threads =
+            report.backend == "cuda" ? "" : ", \(report.threads) thread\(report.threads == 1 ? "" : "s")"
         svg.label(
-            "\(report.device), \(report.threads) thread\(report.threads == 1 ? "" : "s"), \(report.clock.rawValue) time, \(report.attention.rawValue) attention; one image with guidance",
+            "\(report.device)\(threads), \(report.clock.rawValue) time, \(report.attention.rawValue) attention; one image with guidance",
             40, 50, fill: "#666666")
         let below = drawRoofline(top: 85)
         let lower = drawBars(top: below + 60)

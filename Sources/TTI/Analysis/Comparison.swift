@@ -138,14 +138,15 @@ package struct Comparison: Sendable {
         return Model(name: name, precision: Precision(weightType), stages: stages, peakMemory: peak)
     }
 
-    /// Runs the stages one after the other: once to warm up, `repeats` times without a stopwatch, once with.
+    /// Runs the stages one after the other: once to warm up, `repeats` times without a stopwatch, once with. A GPU gets another
+    /// round before the last: divided by the stopwatch, fused operations have products whose kernels are still to be chosen.
     /// - Parameter passes: which passes stand for all passes of a stage.
     private func measure(
         _ works: [StageWork], _ costs: [StageCost], _ timing: TimingBackend, passes: (StageWork) -> [Int]
     ) throws -> [Stage] {
         var samples = [[Double]](repeating: [], count: works.count)
         var shares = [[OperatorClass: Double]](repeating: [:], count: works.count)
-        for round in 0...repeats + 1 {
+        for round in 0...repeats + (timing.issuesAhead ? 2 : 1) {
             timing.isOn = round > repeats
             for (index, work) in works.enumerated() {
                 timing.reset()
