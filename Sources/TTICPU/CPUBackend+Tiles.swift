@@ -73,8 +73,7 @@ extension CPUBackend {
         let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
         let width = output.inputs
         guard inputBias == nil, let wide = input.form as? Panels, let narrow = output.form as? Panels,
-            usesTiles(wide, tokens: tokens),
-            input.outputs == 2 * width, width % 32 == 0, x.elementCount > 0
+            usesTiles(wide, tokens: tokens), input.outputs == 2 * width, width % 32 == 0, x.elementCount > 0
         else {
             let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)
             return linear(

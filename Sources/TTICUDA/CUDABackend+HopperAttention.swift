@@ -40,8 +40,7 @@ extension CUDABackend {
     /// - Returns: false when Hopper's own units cannot do it: without masks, in whole pieces of 16 bytes.
     func attendOnHopper(_ call: AttentionCall, into result: Tensor) -> Bool {
         guard hasHopper, activationType == .bfloat16, call.isUnmasked, call.isAligned(elementBytes: 2),
-            call.queries >= 64,
-            call.scale > 0, result.device % 16 == 0,
+            call.queries >= 64, call.scale > 0, result.device % 16 == 0,
             let kernel = HopperAttentionKernel(call, multiprocessors: device.multiprocessorCount)
         else { return false }
         func map(

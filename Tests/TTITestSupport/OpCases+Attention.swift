@@ -108,10 +108,10 @@ extension OpCase {
         attention(4, keyBatch: 2, 66, 330, heads: 1, 128),
         attention(1, 64, 257, heads: 2, 160, isPacked: true),
         attention(1, 1000, 400, heads: 9, 40, isPacked: true),
-        attention(1, 1000, 130, heads: 9, 64),
-        attention(1, 1000, 270, heads: 9, 72, isPacked: true),
-        attention(1, 1000, 70, heads: 9, 128, isPacked: true),
-        attention(1, 1000, 200, heads: 9, 152),
+        attention(1, 1000, 60, heads: 9, 64),
+        attention(1, 1000, 60, heads: 9, 72, isPacked: true),
+        attention(1, 1000, 60, heads: 9, 128, isPacked: true),
+        attention(1, 1000, 60, heads: 9, 152),
         // A window over fewer keys than queries.
         attention(1, 9, 7, heads: 1, 16, Masking(causal: true, window: AttentionWindow(columns: 3, size: 3))),
         // One head as wide as the channels: the attention of a VQGAN.

@@ -1,0 +1,64 @@
+internal import CTTICUDA
+internal import TTICore
+
+/// What hopper.cu makes: a convolution, or a product of matrices as one of an image that is one pixel high.
+struct HopperProduct {
+    var x: UInt64
+    /// Of x.
+    var channels, width, height, images: Int
+    var weight: UInt64
+    /// Rows of the weights, their numbers, and bytes from one row to the next.
+    var weightRows, weightInputs, weightStride: Int
+    var y: UInt64
+    var outputs, outputWidth, outputHeight: Int
+    var bias: Tensor?
+    var residual: UInt64
+    var activation: Activation
+    /// y = value · activation(gate): which half of the weights' rows are gates.
+    var gate: GateOrder?
+    var kernelWidth = 1
+    var stride = 1
+    var top = 0
+    var left = 0
+    /// A pixel of x is four of y.
+    var doubles = false
+
+    /// Channels of a block of the depth: 128 bytes.
+    static let blockChannels = 64
+
+    /// How many pixels of y come of one, of those that boxes are made of.
+    var phases: Int { doubles ? 4 : 1 }
+    var boxedWidth: Int { doubles ? width : outputWidth }
+    var boxedHeight: Int { doubles ? height : outputHeight }
+
+    var channelBlocks: Int { channels.dividedUp(by: HopperProduct.blockChannels) }
+    /// Of channels and taps.
+    var blocks: Int { weightInputs.dividedUp(by: HopperProduct.blockChannels) }
+
+    /// The rows of a matrix.
+    init(_ product: RowsProduct) {
+        let matrix = product.matrix
+        (x, weight, y) = (product.x.device, matrix.elements.device, product.y.device)
+        (channels, width, height, images) = (matrix.inputs, product.x.rowCount, 1, 1)
+        (weightRows, weightInputs, weightStride) = (matrix.outputs, matrix.inputs, matrix.stride * 2)
+        (outputs, outputWidth, outputHeight) = (product.y.shape.last, product.x.rowCount, 1)
+        (bias, residual) = (product.bias, product.residual.device)
+        (activation, gate) = (product.activation, product.gate)
+    }
+
+    /// A convolution of x with rows of a kernel, `[outputs, taps · channels]`.
+    init(
+        _ x: Tensor, _ weight: PreparedConvolution, rows: Tensor, bias: Tensor?, _ geometry: ConvolutionGeometry,
+        _ activation: Activation, adding residual: Tensor?, into y: Tensor
+    ) {
+        (self.x, self.weight, self.y) = (x.device, rows.device, y.device)
+        (images, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+        let inputs = weight.kernelHeight * weight.kernelWidth * weight.inputs
+        (weightRows, weightInputs, weightStride) = (weight.outputs, inputs, inputs * 2)
+        (outputs, outputHeight, outputWidth) = (weight.outputs, y.shape[1], y.shape[2])
+        (self.bias, self.residual, self.activation) = (bias, residual.device, activation)
+        kernelWidth = weight.kernelWidth
+        (stride, top, left) = (geometry.stride, geometry.top, geometry.left)
+        doubles = geometry.upsampling == 2
+    }
+}
