@@ -6,6 +6,9 @@ static const char attention_cuh[] = {
 static const char attention_rows_cuh[] = {
 #embed "Kernels/attention_rows.cuh"
     , 0};
+static const char decode_linear_cuh[] = {
+#embed "Kernels/decode_linear.cuh"
+    , 0};
 static const char device_cuh[] = {
 #embed "Kernels/device.cuh"
     , 0};
@@ -48,6 +51,18 @@ static const char decode_attention_cu[] = {
 static const char decode_linear_cu[] = {
 #embed "Kernels/decode_linear.cu"
     , 0};
+static const char decode_linear_float_cu[] = {
+#embed "Kernels/decode_linear_float.cu"
+    , 0};
+static const char decode_linear_int8_cu[] = {
+#embed "Kernels/decode_linear_int8.cu"
+    , 0};
+static const char decode_norm_linear_cu[] = {
+#embed "Kernels/decode_norm_linear.cu"
+    , 0};
+static const char decode_norm_linear_int8_cu[] = {
+#embed "Kernels/decode_norm_linear_int8.cu"
+    , 0};
 static const char depthwise_cu[] = {
 #embed "Kernels/depthwise.cu"
     , 0};
@@ -87,6 +102,7 @@ static const char weights_cu[] = {
 const ctti_source ctti_kernel_headers[] = {
     SOURCE("attention.cuh", attention_cuh),
     SOURCE("attention_rows.cuh", attention_rows_cuh),
+    SOURCE("decode_linear.cuh", decode_linear_cuh),
     SOURCE("device.cuh", device_cuh),
     SOURCE("draw.cuh", draw_cuh),
     SOURCE("hopper.cuh", hopper_cuh),
@@ -105,6 +121,10 @@ const ctti_source ctti_kernel_sources[] = {
     SOURCE("choice.cu", choice_cu),
     SOURCE("decode_attention.cu", decode_attention_cu),
     SOURCE("decode_linear.cu", decode_linear_cu),
+    SOURCE("decode_linear_float.cu", decode_linear_float_cu),
+    SOURCE("decode_linear_int8.cu", decode_linear_int8_cu),
+    SOURCE("decode_norm_linear.cu", decode_norm_linear_cu),
+    SOURCE("decode_norm_linear_int8.cu", decode_norm_linear_int8_cu),
     SOURCE("depthwise.cu", depthwise_cu),
     SOURCE("diffusion.cu", diffusion_cu),
     SOURCE("eager_attention.cu", eager_attention_cu),

@@ -160,7 +160,7 @@ extension CUDABackend {
     /// once (64 KB): then the next product's block fits beside it, and asks for its own before this one ends. Of larger
     /// matrices two blocks are under way.
     private func tilesOfBlock(eights: Int, outputBytes: Int) -> Int {
-        let sizes = [1, 2, 3, 4, 6]
+        let sizes = [1, 2, 3, 4]
         let alone = sizes.first { (eights + $0 - 1) / $0 <= device.multiprocessorCount } ?? 8
         if alone * 8 * outputBytes <= 64 << 10 { return alone }
         return sizes.first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount } ?? 8
@@ -174,29 +174,84 @@ extension CUDABackend {
         _ x: Tensor, _ matrix: DeviceMatrix, norm: NormParameters?, bias: Tensor?, _ activation: Activation,
         adding residual: Tensor?, into y: Tensor
     ) {
-        let isFloat = activationType == .float32
-        let unit = isFloat ? 128 : matrix.elements.dtype == .int8 ? 64 : 32
-        let padded = (matrix.inputs + unit - 1) / unit * unit
-        let rowBytes = isFloat ? padded * 4 : matrix.elements.dtype == .int8 ? padded * 3 + 128 : padded * 2 + 64
-        let normBytes = norm == nil ? 0 : padded * 8
-        let fitting = max(1, (CUDABackend.sharedBytes - normBytes) / rowBytes)
-        let group = min(x.rowCount, isFloat ? 8 : 16, fitting)
-        let eights = (matrix.outputs + 7) / 8
-        let tiles = isFloat ? 1 : tilesOfBlock(eights: eights, outputBytes: padded * matrix.elements.dtype.byteCount)
-        let shared = max(group * rowBytes + normBytes, 8 * group * tiles * 8 * 4)
-        let kernel =
-            isFloat
-            ? "decode_linear_float_\(group <= 2 ? 2 : 8)"
-            : "decode_linear_\(matrix.elements.dtype == .int8 ? "int8" : "bfloat16")_\(tiles)"
-        let parameters = tti_decode_linear(
+        var parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.weight).device,
-            norm_bias: (norm?.bias).device, rows: Int32(x.rowCount), group: Int32(group),
+            norm_bias: (norm?.bias).device, rows: Int32(x.rowCount), group: 1,
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
             activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
             epsilon: norm?.epsilon ?? 0)
+        let plan =
+            activationType == .float32
+            ? floatPlan(matrix, rows: x.rowCount, hasNorm: norm != nil)
+            : tensorCorePlan(matrix, rows: x.rowCount, hasNorm: norm != nil, isAligned: x.device % 16 == 0)
+        parameters.group = Int32(plan.group)
+        let outputs = plan.outputs
         launch(
-            kernel, grid: ((eights + tiles - 1) / tiles, (x.rowCount + group - 1) / group, 1), threads: 256,
-            shared: shared, parameters)
+            plan.kernel,
+            grid: ((matrix.outputs + outputs - 1) / outputs, (x.rowCount + plan.group - 1) / plan.group, 1),
+            threads: 256, shared: plan.sharedBytes, parameters)
+    }
+
+    /// How a product of few rows is done.
+    private struct DecodePlan {
+        var kernel: String
+        /// Rows that share a pass over the weights.
+        var group: Int
+        /// Outputs of a block.
+        var outputs: Int
+        var sharedBytes: Int
+    }
+
+    /// decode_linear_float.cu
+    private func floatPlan(_ matrix: DeviceMatrix, rows: Int, hasNorm: Bool) -> DecodePlan {
+        let padded = (matrix.inputs + 127) / 128 * 128
+        let normBytes = hasNorm ? padded * 8 : 0
+        let group = min(rows, 8, max(1, (CUDABackend.sharedBytes - normBytes) / (padded * 4)))
+        return DecodePlan(
+            kernel: "decode_linear_float_\(group <= 2 ? 2 : 8)", group: group, outputs: 8,
+            sharedBytes: max(group * padded * 4 + normBytes, 8 * group * 8 * 4))
+    }
+
+    /// decode_linear.cuh
+    private func tensorCorePlan(_ matrix: DeviceMatrix, rows: Int, hasNorm: Bool, isAligned: Bool) -> DecodePlan {
+        let isInt8 = matrix.elements.dtype == .int8
+        let (warps, inputsOfBlock) = (8, isInt8 ? 64 : 32)
+        let blocks = (matrix.inputs + inputsOfBlock - 1) / inputsOfBlock
+        let share = (blocks + warps - 1) / warps
+        let tiles = tilesOfBlock(
+            eights: (matrix.outputs + 7) / 8, outputBytes: blocks * inputsOfBlock * matrix.elements.dtype.byteCount)
+        let name = "decode_\(hasNorm ? "norm_" : "")linear_\(isInt8 ? "int8" : "bfloat16")_"
+        let normRows = hasNorm ? 2 : 0
+        func sums(_ tiles: Int, _ group: Int) -> Int { warps * (group + normRows) * (tiles * 8 * 4 + 8) }
+
+        // A row of x as the warps have it, `depth` blocks at a time.
+        func rowBytes(depth: Int) -> Int { warps * ((share + depth - 1) / depth * depth) * inputsOfBlock * 2 }
+        func normBytes(depth: Int) -> Int { normRows * (2 * rowBytes(depth: depth) + 64) }
+
+        // x in shared memory, `depth` blocks of weights under way.
+        func staged(_ tiles: Int, depth: Int, most: Int, suffix: String = "") -> DecodePlan {
+            let rowBytes = rowBytes(depth: depth) + 64
+            let free = CUDABackend.sharedBytes - normBytes(depth: depth) - sums(tiles, 0)
+            let group = min(rows, most, max(1, free / (rowBytes + sums(tiles, 1) - sums(tiles, 0))))
+            return DecodePlan(
+                kernel: "\(name)\(tiles)\(suffix)", group: group, outputs: tiles * 8,
+                sharedBytes: group * rowBytes + normBytes(depth: depth) + sums(tiles, group))
+        }
+
+        // Rows that one tall operand has room for.
+        let fewest = hasNorm ? 6 : 8
+        let depths = isInt8 ? [1: 8, 2: 4, 8: 2] : [1: 16, 2: 8, 8: 2]
+        let short = isInt8 ? 2 : 4
+        if rows <= fewest, share <= short, [1, 3, 4].contains(tiles), matrix.inputs % 8 == 0, isAligned {
+            return DecodePlan(
+                kernel: "\(name)\(tiles)_short", group: rows, outputs: tiles * 8,
+                sharedBytes: normBytes(depth: short) + sums(tiles, rows))
+        }
+        if hasNorm, rows > fewest {
+            let plan = staged(min(tiles, 2), depth: isInt8 ? 2 : 4, most: 16, suffix: "_rows")
+            if plan.group > fewest { return plan }
+        }
+        return staged(tiles, depth: depths[tiles] ?? 4, most: hasNorm ? fewest : 16)
     }
 }

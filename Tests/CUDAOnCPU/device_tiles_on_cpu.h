@@ -10,6 +10,20 @@ TTI_CPU_INLINE unsigned tti_cpu_bfloat16_bits(float x) {
 TTI_CPU_INLINE uint32_t pack_bfloat16(float low, float high) {
     return tti_cpu_bfloat16_bits(high) << 16 | tti_cpu_bfloat16_bits(low);
 }
+// Exact before it is rounded: both parts fit a double.
+TTI_CPU_INLINE uint32_t multiply_add_pair(uint32_t a, uint32_t b, uint32_t c) {
+    uint32_t y = 0;
+    for (int half = 0; half < 32; half += 16) {
+        double x = __builtin_bit_cast(float, a >> half << 16), m = __builtin_bit_cast(float, b >> half << 16);
+        y |= tti_cpu_bfloat16_bits((float)(x * m + __builtin_bit_cast(float, c >> half << 16))) << half;
+    }
+    return y;
+}
+template <class T> TTI_CPU_INLINE T load_now(const T *address, TTI_CPU_PLACE) {
+    if ((unsigned long)address % sizeof(T) != 0)
+        tti_cpu->fail(716, "the address is not a multiple of the size", {"load_now", file, line});
+    return *address;
+}
 
 struct bytes16;
 template <class T = bytes16> TTI_CPU_INLINE T load_stream(const void *address, TTI_CPU_PLACE) {
@@ -131,6 +145,7 @@ TTI_CPU_INLINE void copy_async(void *shared, const void *global, bool valid = tr
 TTI_CPU_INLINE void copy_commit() { tti_cpu->copy_commit(); }
 template <int left> TTI_CPU_INLINE void copy_wait() { tti_cpu->copy_wait(left); }
 
+TTI_CPU_INLINE void bring_next() {}
 TTI_CPU_INLINE void wait_for_inputs() { tti_cpu->waited(); }
 
 // 2^x, results too small for a normal number being 0.

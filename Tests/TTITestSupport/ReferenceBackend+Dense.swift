@@ -4,15 +4,34 @@ extension ReferenceBackend {
     package func linear(
         _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation, adding residual: Tensor?
     ) -> Tensor {
+        let tokens = tokensOfEntry(x)
+        let source =
+            weightType == .int8 && (roundsRows || tokens > 1)
+            ? int8Rounded(x.doubles(), width: weight.inputs) : factors(x, tokens: tokens)
+        return multiply(source, x.shape, weight, bias: bias, activation: activation, adding: residual)
+    }
+
+    package func normLinear(
+        _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
+    ) -> Tensor {
+        roundsRows || tokensOfEntry(x) > 1
+            ? linear(self.norm(x, norm), weight, bias: bias, activation: activation, adding: nil)
+            : multiply(normalised(x, norm), x.shape, weight, bias: bias, activation: activation, adding: nil)
+    }
+
+    private func tokensOfEntry(_ x: Tensor) -> Int { x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0] }
+
+    private func multiply(
+        _ source: [Double], _ shapeOfX: Shape, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation,
+        adding residual: Tensor?
+    ) -> Tensor {
         guard let matrix = weight.form as? ReferenceWeights else { preconditionFailure("a matrix of another backend") }
         let (inputs, outputs) = (weight.inputs, weight.outputs)
-        let shape = x.shape.replacingLast(outputs)
-        precondition(x.shape.last == inputs, "\(x.shape) times [\(outputs), \(inputs)]")
+        let shape = shapeOfX.replacingLast(outputs)
+        precondition(shapeOfX.last == inputs, "\(shapeOfX) times [\(outputs), \(inputs)]")
         checkEnd(bias: bias, residual: residual, outputs: outputs, shape)
-        let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
-        let source = weightType == .int8 ? int8Rounded(x.doubles(), width: inputs) : factors(x, tokens: tokens)
         var values = [Double](repeating: 0, count: shape.elementCount)
-        for row in 0..<x.rowCount {
+        for row in 0..<shape.elementCount / max(outputs, 1) {
             for output in 0..<outputs {
                 values[row * outputs + output] = dot(source, row * inputs, matrix.values, output * inputs, inputs)
             }

@@ -2,6 +2,11 @@ package import TTICore
 
 extension ReferenceBackend {
     package func norm(_ x: Tensor, _ parameters: NormParameters) -> Tensor {
+        result(normalised(x, parameters), x.shape)
+    }
+
+    /// The norm before it is rounded to an activation.
+    func normalised(_ x: Tensor, _ parameters: NormParameters) -> [Double] {
         let width = x.shape.last
         for tensor in [parameters.weight, parameters.bias] {
             if let tensor { precondition(tensor.shape == [width], "a norm of \(tensor.shape) over \(x.shape)") }
@@ -20,7 +25,7 @@ extension ReferenceBackend {
                 values[index] = (values[index] - mean) * scale * weight[column] + bias[column]
             }
         }
-        return result(values, x.shape)
+        return values
     }
 
     package func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor {

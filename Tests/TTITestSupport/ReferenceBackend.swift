@@ -14,6 +14,9 @@ package final class ReferenceBackend: Backend {
     /// activations, and rounded sums of the taps that meet in a pixel of an upsampled image. Attention of as many queries
     /// rounds its operands; softmax's weights are exact here.
     package let roundsProducts: Bool
+    /// Whether a row that is a token of its own (decoding) is rounded before it is multiplied: to int8 beside such weights, and
+    /// after a norm to an activation.
+    package let roundsRows: Bool
     package private(set) var arena: Arena
     /// Set by operations of choice that meet a number that is not finite; reported by `synchronize`.
     var sawNonFinite = false
@@ -25,10 +28,11 @@ package final class ReferenceBackend: Backend {
     ///     exact.
     ///   - cacheType: what keys and values are rounded to.
     ///   - roundsProducts: only for weights in bfloat16 or int8.
+    ///   - roundsRows: as the property says.
     ///   - arenaBytes: how much memory there is before anyone reserves; pages that are never touched cost nothing.
     package init(
         weightType: DType = .float64, activationType: DType = .float64, cacheType: DType = .float64,
-        roundsProducts: Bool = false, arenaBytes: Int = 1 << 30
+        roundsProducts: Bool = false, roundsRows: Bool = true, arenaBytes: Int = 1 << 30
     ) {
         precondition([.float64, .float32, .bfloat16, .int8].contains(weightType), "weights in \(weightType)")
         precondition([.float64, .float32, .bfloat16].contains(activationType), "activations in \(activationType)")
@@ -37,6 +41,7 @@ package final class ReferenceBackend: Backend {
         self.activationType = activationType
         self.cacheType = cacheType
         self.roundsProducts = roundsProducts && weightType.besideMatrices == .bfloat16
+        self.roundsRows = roundsRows
         arena = Arena(buffer: ReferenceBackend.pages(arenaBytes))
     }
 

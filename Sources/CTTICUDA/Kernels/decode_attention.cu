@@ -123,7 +123,10 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
     __shared__ float mosts[WARPS], totals[WARPS], parts[WARPS * WARP * LANES];
     __shared__ int is_last;
     int member = threadIdx.x % team, group = threadIdx.x / team, warp = threadIdx.x / WARP;
-    if (!p.is_settled) wait_for_inputs();
+    if (!p.is_settled) {
+        bring_next();
+        wait_for_inputs();
+    }
     visible_keys seen = find_visible_keys(p, blockIdx.z % p.queries);
     int first = blockIdx.x * chunk, left = seen.count - first;
     if (left <= 0 && first > 0) return;
@@ -145,7 +148,10 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
     for (int i = 0; i < passes; i++) {
         if (i * keys_of_pass < left) values[i] = load_stream(place.values + places[i] * p.value_row + column);
     }
-    if (p.is_settled) wait_for_inputs();
+    if (p.is_settled) {
+        bring_next();
+        wait_for_inputs();
+    }
     // The place of the token itself is not written yet.
     if (place.new_keys && left <= chunk) {
 #pragma unroll
