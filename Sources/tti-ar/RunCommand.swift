@@ -72,6 +72,7 @@ enum RunCommand: Command {
             for (name, extents) in result.shapes { tensors.set(ByteString(name), .list(extents.map { JSON($0) })) }
             try Output.json([
                 "component": JSON(component), "output": JSON(output), "tensors": .members(tensors),
+                "peak_memory_bytes": JSON(result.peakMemory),
             ])
         }
     }

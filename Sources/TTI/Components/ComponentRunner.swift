@@ -27,6 +27,8 @@ package struct ComponentRunner {
         /// A safetensors file.
         package let file: [UInt8]
         package let shapes: [(name: String, extents: [Int])]
+        /// Bytes of weights and of the arena, as counted beforehand.
+        package let peakMemory: Int
     }
 
     typealias Outputs = [(name: String, tensor: HostTensor)]
@@ -77,7 +79,8 @@ package struct ComponentRunner {
                     "the output '\(name)' has numbers that are not finite; try --dtype f32")
             }
             return Result(
-                file: SafetensorsWriter.bytes(outputs), shapes: outputs.map { ($0.name, $0.tensor.shape.array) })
+                file: SafetensorsWriter.bytes(outputs), shapes: outputs.map { ($0.name, $0.tensor.shape.array) },
+                peakMemory: counter.preparedByteCount + counter.arena.peak)
         }
     }
 
