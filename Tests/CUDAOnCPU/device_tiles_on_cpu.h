@@ -145,6 +145,11 @@ TTI_CPU_INLINE void copy_async(void *shared, const void *global, bool valid = tr
 TTI_CPU_INLINE void copy_commit() { tti_cpu->copy_commit(); }
 template <int left> TTI_CPU_INLINE void copy_wait() { tti_cpu->copy_wait(left); }
 
+TTI_CPU_INLINE bool is_last_block(int32_t *counter, int count) {
+    if (atomicAdd(counter, 1) != count - 1) return false;
+    *counter = 0;
+    return true;
+}
 TTI_CPU_INLINE void bring_next() {}
 TTI_CPU_INLINE void wait_for_inputs() { tti_cpu->waited(); }
 

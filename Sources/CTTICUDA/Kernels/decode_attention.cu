@@ -251,15 +251,10 @@ template <int team, int passes> INLINE void attend(const tti_decode_attention &p
         partial[0] = block_most;
         partial[1] = block_total;
     }
-    // What all threads wrote is there for everyone before the block is counted.
-    __threadfence();
     __syncthreads();
-    int32_t *counter = pointer<int32_t>(p.counters) + place.index;
-    if (threadIdx.x == 0) is_last = atomicAdd(counter, 1) == chunks - 1;
+    if (threadIdx.x == 0) is_last = is_last_block(pointer<int32_t>(p.counters) + place.index, chunks);
     __syncthreads();
     if (!is_last) return;
-    __threadfence();
-    if (threadIdx.x == 0) *counter = 0;
     merge_chunks(p, partials, chunks, place.y);
 }
 

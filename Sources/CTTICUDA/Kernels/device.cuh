@@ -172,6 +172,17 @@ INLINE bfloat16 load_now(const bfloat16 *address) {
     return v;
 }
 
+// Counts a block that has written its part; for one thread, after a barrier. Whether it was the last of `count`, in which case
+// the counter is 0 again, and what all of them wrote is there for the block's threads after the next barrier. (Ordered by this
+// thread for all: a fence of every thread's own takes 0.3 us more.)
+INLINE bool is_last_block(int32_t *counter, int count) {
+    int32_t before;
+    asm volatile("atom.acq_rel.gpu.global.add.s32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+    if (before != count - 1) return false;
+    *counter = 0;
+    return true;
+}
+
 // The next kernel may be brought in as soon as every block has come here; without this, when their inputs are there. Where a
 // kernel has asked for its own weights and does little after the wait.
 INLINE void bring_next() {

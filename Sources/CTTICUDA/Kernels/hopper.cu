@@ -194,16 +194,10 @@ INLINE bool add_parts(const tti_hopper &p, const hopper_ring<tile> &ring, float 
     for (int i = 0; i < tile::sums / 4; i++) {
         store(own + i * tile::consumers * 4, floats<4>{{d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]}});
     }
-    __threadfence();
     wait_for_threads(1, tile::consumers);
-    if (threadIdx.x == 0) {
-        int32_t *counter = pointer<int32_t>(p.counters) + number;
-        *ring.is_last = atomicAdd(counter, 1) == p.splits - 1;
-        if (*ring.is_last) *counter = 0;
-    }
+    if (threadIdx.x == 0) *ring.is_last = is_last_block(pointer<int32_t>(p.counters) + number, p.splits);
     wait_for_threads(1, tile::consumers);
     if (!*ring.is_last) return false;
-    __threadfence();
 #pragma unroll
     for (int i = 0; i < tile::sums; i++) d[i] = 0;
     for (int part = 0; part < p.splits; part++, parts += step) {

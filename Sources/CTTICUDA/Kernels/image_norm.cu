@@ -168,16 +168,10 @@ KERNEL(group_statistics, tti_group_norm, SLICE_THREADS) {
         slices[g * gridDim.x + blockIdx.x] =
             statistics{to_float(shifts[g * width]) + mean, fmaxf(0.0f, square - sum * mean)};
     }
-    __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) {
-        unsigned *counter = pointer<unsigned>(p.counters) + blockIdx.y;
-        is_last = atomicAdd(counter, 1u) == gridDim.x - 1;
-        if (is_last) *counter = 0;
-    }
+    if (threadIdx.x == 0) is_last = is_last_block(pointer<int32_t>(p.counters) + blockIdx.y, gridDim.x);
     __syncthreads();
     if (!is_last) return;
-    __threadfence();
     join_slices(p, slices);
 }
 
