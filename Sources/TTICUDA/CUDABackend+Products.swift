@@ -134,6 +134,8 @@ extension CUDABackend {
         }
         // Once as it is: kernels are loaded, and what lies between them is allocated.
         link(product.matrix)
+        // What takes milliseconds by itself gains nothing by an early start.
+        if let alone = device.milliseconds({ link(product.matrix) }), alone > 2 { return alone * Float(copies.count) }
         guard let chain = unsafe device.capture({ for copy in copies { link(copy) } }) else { return nil }
         defer { unsafe device.destroy(program: chain) }
         unsafe device.replay(chain)
