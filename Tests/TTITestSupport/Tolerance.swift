@@ -58,9 +58,6 @@ package struct Tolerance: Sendable, Equatable {
     /// The same with another rounding in between (of softmax's weights, or of a first result), which the reference makes
     /// elsewhere or not at all.
     static let twiceRoundedResult = Tolerance(meanSquare: 1e-5, maximum: 1.6e-2)
-    /// Two results in bfloat16 of a sum to which a bias is added: one of rounded numbers, one of whole ones. 2.5e-6 for each of
-    /// the three roundings, relative to the sums, of which the biases may leave less.
-    package static let onceRoundedBetween = Tolerance(meanSquare: 2e-5, maximum: 1.6e-2)
 
     /// What holds for an operation on a device whose activations are bfloat16.
     package static func ofBFloat16Activations(_ operation: String) -> Tolerance {

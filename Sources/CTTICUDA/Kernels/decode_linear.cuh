@@ -23,6 +23,8 @@
 #pragma once
 #include "device.cuh"
 
+#ifdef TTI_BF16
+
 #define THREADS 256
 #define WARPS (THREADS / WARP)
 // Rows of x in one tall operand with a norm; two more are the norm itself.
@@ -376,3 +378,21 @@ INLINE void multiply(const tti_decode_linear &p) {
 
 #define DECODE_LINEAR(name, ...) \
     KERNEL_RESIDENT(name, tti_decode_linear, THREADS, 2) { multiply<__VA_ARGS__>(p); }
+
+// The kernels of a file, which CUDABackend+Linear.swift chooses from: it knows these depths too.
+#define DECODE_LINEARS(name, Weight, depth_of_1, depth_of_2, depth_of_short, normed) \
+    DECODE_LINEAR(name##_1, Weight, 1, depth_of_1, 2, normed, true, 1) \
+    DECODE_LINEAR(name##_2, Weight, 2, depth_of_2, 1, normed, true, 1) \
+    DECODE_LINEAR(name##_3, Weight, 3, 4, 1, normed, true, 1) \
+    DECODE_LINEAR(name##_4, Weight, 4, 4, 1, normed, true, 1) \
+    DECODE_LINEAR(name##_8, Weight, 8, 2, 1, normed, true, 1) \
+    DECODE_LINEAR(name##_1_short, Weight, 1, depth_of_short, 2, normed, false, 1) \
+    DECODE_LINEAR(name##_3_short, Weight, 3, depth_of_short, 1, normed, false, 1) \
+    DECODE_LINEAR(name##_4_short, Weight, 4, depth_of_short, 1, normed, false, 1)
+
+// More rows than one tall operand has room for beside the norm.
+#define DECODE_LINEARS_OF_ROWS(name, Weight, depth) \
+    DECODE_LINEAR(name##_1_rows, Weight, 1, depth, 2, true, true, 3) \
+    DECODE_LINEAR(name##_2_rows, Weight, 2, depth, 1, true, true, 3)
+
+#endif

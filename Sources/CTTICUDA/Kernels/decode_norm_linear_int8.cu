@@ -1,18 +1,7 @@
 // Products of few rows with a norm: weights of int8.
-#ifdef TTI_BF16
 #include "decode_linear.cuh"
 
-// tiles, blocks under way, chains, with a norm, in shared memory, sets of rows
-DECODE_LINEAR(decode_norm_linear_int8_1, of_int8, 1, 8, 2, true, true, 1)
-DECODE_LINEAR(decode_norm_linear_int8_2, of_int8, 2, 4, 1, true, true, 1)
-DECODE_LINEAR(decode_norm_linear_int8_3, of_int8, 3, 4, 1, true, true, 1)
-DECODE_LINEAR(decode_norm_linear_int8_4, of_int8, 4, 4, 1, true, true, 1)
-DECODE_LINEAR(decode_norm_linear_int8_8, of_int8, 8, 2, 1, true, true, 1)
-DECODE_LINEAR(decode_norm_linear_int8_1_short, of_int8, 1, 2, 2, true, false, 1)
-DECODE_LINEAR(decode_norm_linear_int8_3_short, of_int8, 3, 2, 1, true, false, 1)
-DECODE_LINEAR(decode_norm_linear_int8_4_short, of_int8, 4, 2, 1, true, false, 1)
-DECODE_LINEAR(decode_norm_linear_int8_1_rows, of_int8, 1, 2, 2, true, true, 3)
-DECODE_LINEAR(decode_norm_linear_int8_2_rows, of_int8, 2, 2, 1, true, true, 3)
-#else
-#include "device.cuh"
+#ifdef TTI_BF16
+DECODE_LINEARS(decode_norm_linear_int8, of_int8, 8, 4, 2, true)
+DECODE_LINEARS_OF_ROWS(decode_norm_linear_int8, of_int8, 2)
 #endif
