@@ -52,7 +52,7 @@ package final class AccountingBackend: Backend {
     package func reserve(arenaBytes: Int) throws(DeviceError) { arena.rewind(to: 0) }
     package func allocate(_ shape: Shape, _ dtype: DType) -> Tensor { arena.allocate(shape, dtype) }
 
-    package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix {
+    package func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix {
         precondition(matrix.shape.rank == 2, "a matrix of \(matrix.shape)")
         let tensor = prepared(matrix.shape, weightType)
         return PreparedMatrix(

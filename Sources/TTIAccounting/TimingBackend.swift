@@ -81,7 +81,9 @@ package final class TimingBackend: Backend {
 
     package func reserve(arenaBytes: Int) throws(DeviceError) { try timed.reserve(arenaBytes: arenaBytes) }
     package func allocate(_ shape: Shape, _ dtype: DType) -> Tensor { timed.allocate(shape, dtype) }
-    package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix { try timed.prepare(matrix: matrix) }
+    package func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix {
+        try timed.prepare(matrix: matrix, for: use)
+    }
     package func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution {
         try timed.prepare(convolution: convolution)
     }

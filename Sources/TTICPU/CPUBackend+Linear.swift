@@ -23,7 +23,7 @@ final class Panels {
 }
 
 extension CPUBackend {
-    package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix {
+    package func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix {
         precondition(matrix.shape.rank == 2, "a matrix \(matrix.shape)")
         return PreparedMatrix(
             outputs: matrix.shape[0], inputs: matrix.shape[1], byteCount: matrix.elementCount * weightType.byteCount,

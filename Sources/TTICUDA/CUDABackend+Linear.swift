@@ -1,24 +1,29 @@
 internal import CTTICUDA
 package import TTICore
 
-/// A matrix `[outputs, inputs]` as it came, row after row; rows begin at multiples of 128 bytes and end in zeros.
+/// A matrix `[outputs, inputs]`, row after row, or in panels of eight rows (weights.cu), as decoding reads them; rows begin at
+/// multiples of 128 bytes and end in zeros.
 final class DeviceMatrix {
     let outputs: Int
     let inputs: Int
     /// Elements from one row to the next.
     let stride: Int
-    /// `[outputs, stride]` float32, bfloat16 or int8.
+    /// `[outputs, stride]` float32, bfloat16 or int8; in panels, outputs are a multiple of eight.
     let elements: Tensor
+    let isInPanels: Bool
     /// `[outputs]` float32: what a unit of int8 stands for.
     let scales: Tensor?
 
-    init(outputs: Int, inputs: Int, stride: Int, elements: Tensor, scales: Tensor?) {
+    init(outputs: Int, inputs: Int, stride: Int, elements: Tensor, isInPanels: Bool, scales: Tensor?) {
         self.outputs = outputs
         self.inputs = inputs
         self.stride = stride
         self.elements = elements
+        self.isInPanels = isInPanels
         self.scales = scales
     }
+
+    var rowBytes: Int { stride * elements.dtype.byteCount }
 }
 
 extension NormParameters {
@@ -32,39 +37,63 @@ extension NormParameters {
 }
 
 extension CUDABackend {
-    package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix {
+    package func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix {
         precondition(matrix.shape.rank == 2, "a matrix \(matrix.shape)")
         let (outputs, inputs) = (matrix.shape[0], matrix.shape[1])
         let unit = 128 / weightType.byteCount
         let stride = (inputs + unit - 1) / unit * unit
-        let elements = try allocateOwned([outputs, stride], weightType)
+        // The kernels of decoding in float32 read rows.
+        let isInPanels = use == .tokens && activationType == .bfloat16
+        let elements = try allocateOwned([isInPanels ? (outputs + 7) / 8 * 8 : outputs, stride], weightType)
+        let block = isInPanels ? 64 / weightType.byteCount : 0
         var scales: Tensor?
         if weightType == .int8 {
             let own = try allocateOwned([outputs], .float32)
-            quantise(matrix, to: elements, own, stride: stride)
+            quantise(matrix, to: elements, own, stride: stride, block: block)
             scales = own
         } else {
-            write(matrix, to: elements, rows: outputs, stride: stride)
+            write(matrix, to: elements, rows: outputs, stride: stride, block: block)
         }
         return PreparedMatrix(
             outputs: outputs, inputs: inputs, byteCount: matrix.elementCount * weightType.byteCount,
-            form: DeviceMatrix(outputs: outputs, inputs: inputs, stride: stride, elements: elements, scales: scales))
+            form: DeviceMatrix(
+                outputs: outputs, inputs: inputs, stride: stride, elements: elements, isInPanels: isInPanels,
+                scales: scales))
     }
 
-    private func quantise(_ matrix: HostTensor, to elements: Tensor, _ scales: Tensor, stride: Int) {
+    private func quantise(_ matrix: HostTensor, to elements: Tensor, _ scales: Tensor, stride: Int, block: Int) {
         guard let bytes = unsafe matrix.bytes, matrix.elementCount > 0 else { return }
         guard let from = CUDABackend.convertible[matrix.dtype] else {
-            return quantise(HostTensor(matrix.floats(), matrix.shape), to: elements, scales, stride: stride)
+            return quantise(HostTensor(matrix.floats(), matrix.shape), to: elements, scales, stride: stride, block: block)
         }
         let width = matrix.shape[1]
         unsafe staging.send(bytes, rowBytes: width * matrix.dtype.byteCount) { address, rows in
             launch(
                 "quantise_weights", grid: (rows.count, 1, 1), threads: 256,
                 tti_quantise_weights(
-                    y: elements.device + UInt64(rows.lowerBound * stride),
-                    scales: scales.device + UInt64(4 * rows.lowerBound), x: address.device, rows: Int64(rows.count),
-                    width: Int64(width), stride: Int64(stride), from: from))
+                    y: elements.device, scales: scales.device, x: address.device, rows: Int64(rows.count),
+                    width: Int64(width), stride: Int64(stride), first_row: Int64(rows.lowerBound), from: from,
+                    block: Int32(block)))
         }
+    }
+
+    /// The matrix as it is, or a copy in rows when it lies in panels: what many tokens are multiplied with.
+    private func inRows(_ matrix: DeviceMatrix) -> DeviceMatrix {
+        guard matrix.isInPanels else { return matrix }
+        let byteCount = matrix.outputs * matrix.rowBytes
+        let buffer = Buffer(address: scratch("matrix in rows", byteCount), byteCount: byteCount) {}
+        launch(
+            "rows_of_panels", elements: byteCount, each: 16,
+            tti_rows_of_panels(
+                y: buffer.address.device, x: matrix.elements.device, rows: Int64(matrix.outputs),
+                stride: Int64(matrix.rowBytes)))
+        // Products ask for weights before they wait.
+        device.isNextInOrder = true
+        let elements = Tensor(
+            buffer: buffer, byteOffset: 0, shape: [matrix.outputs, matrix.stride], dtype: matrix.elements.dtype)
+        return DeviceMatrix(
+            outputs: matrix.outputs, inputs: matrix.inputs, stride: matrix.stride, elements: elements,
+            isInPanels: false, scales: matrix.scales)
     }
 
     package func linear(
@@ -99,7 +128,9 @@ extension CUDABackend {
         let product = RowsProduct(
             x: x, matrix: unsafe unsafeDowncast(weight.form, to: DeviceMatrix.self), bias: bias, activation: activation,
             residual: nil, gate: order, y: y)
-        guard y.elementCount > 0, weight.outputs % 2 == 0, !isDecoding(x), suitsHopper(product) else {
+        guard y.elementCount > 0, weight.outputs % 2 == 0, !isDecoding(x), !product.matrix.isInPanels,
+            suitsHopper(product)
+        else {
             arena.rewind(to: mark)
             return gate(linear(x, weight, bias: bias, activation: .identity, adding: nil), activation, order)
         }
@@ -137,7 +168,8 @@ extension CUDABackend {
                 decode(x, matrix, norm: norm, bias: bias, activation, adding: residual, into: y)
             } else {
                 multiply(
-                    RowsProduct(x: x, matrix: matrix, bias: bias, activation: activation, residual: residual, y: y))
+                    RowsProduct(
+                        x: x, matrix: inRows(matrix), bias: bias, activation: activation, residual: residual, y: y))
             }
         }
         return y
@@ -152,18 +184,23 @@ extension CUDABackend {
             "convert", elements: count,
             tti_convert(
                 y: converted.device, x: bias.device, rows: 1, width: Int64(count), y_stride: Int64(count),
-                from: Int32(TTI_BFLOAT16.rawValue), to: Int32(TTI_FLOAT32.rawValue)))
+                first_row: 0, from: Int32(TTI_BFLOAT16.rawValue), to: Int32(TTI_FLOAT32.rawValue), block: 0))
         return converted.device
     }
 
     /// How many times eight outputs a block makes. One block for each multiprocessor, when it can ask for all its weights at
     /// once (64 KB): then the next product's block fits beside it, and asks for its own before this one ends. Of larger
-    /// matrices two blocks are under way.
+    /// matrices two blocks are under way, and how long they take is about their turns times what a block makes and half a
+    /// start (article GPU).
     private func tilesOfBlock(eights: Int, outputBytes: Int) -> Int {
         let sizes = [1, 2, 3, 4]
-        let alone = sizes.first { (eights + $0 - 1) / $0 <= device.multiprocessorCount } ?? 8
-        if alone * 8 * outputBytes <= 64 << 10 { return alone }
-        return sizes.first { (eights + $0 - 1) / $0 <= 2 * device.multiprocessorCount } ?? 8
+        func blocks(_ tiles: Int) -> Int { (eights + tiles - 1) / tiles }
+        if let alone = sizes.first(where: { blocks($0) <= device.multiprocessorCount }), alone * 8 * outputBytes <= 64 << 10 {
+            return alone
+        }
+        let places = 2 * device.multiprocessorCount
+        func time(_ tiles: Int) -> Int { (blocks(tiles) + places - 1) / places * (2 * tiles + 1) }
+        return sizes.min { time($0) < time($1) } ?? 4
     }
 
     /// The most that a block asks of the shared memory for rows, so that two blocks fit a multiprocessor.
@@ -179,6 +216,7 @@ extension CUDABackend {
             scales: matrix.scales.device, norm_weight: (norm?.weight).device,
             norm_bias: (norm?.bias).device, rows: Int32(x.rowCount), group: 1,
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
+            output_step: Int32(matrix.isInPanels ? 64 : matrix.rowBytes), block_step: matrix.isInPanels ? 512 : 64,
             activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
             epsilon: norm?.epsilon ?? 0)
         let plan =
@@ -241,7 +279,7 @@ extension CUDABackend {
 
         // Rows that one tall operand has room for.
         let fewest = hasNorm ? 6 : 8
-        let depths = isInt8 ? [1: 8, 2: 4, 8: 2] : [1: 16, 2: 8, 8: 2]
+        let depths = isInt8 ? [1: 8, 2: 4] : [1: 16, 2: 8]
         let short = isInt8 ? 2 : 4
         if rows <= fewest, share <= short, [1, 3, 4].contains(tiles), matrix.inputs % 8 == 0, isAligned {
             return DecodePlan(

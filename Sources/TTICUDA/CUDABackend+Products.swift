@@ -158,7 +158,7 @@ extension CUDABackend {
             device.copy(bytes, from: matrix.elements.address, to: copy.address)
             return DeviceMatrix(
                 outputs: matrix.outputs, inputs: matrix.inputs, stride: matrix.stride, elements: copy,
-                scales: matrix.scales)
+                isInPanels: matrix.isInPanels, scales: matrix.scales)
         }
     }
 }

@@ -119,7 +119,8 @@ package final class CUDABackend: Backend {
     }
 
     /// Fills a matrix whose rows are `stride` elements apart; what lies between is set to zero.
-    func write(_ source: HostTensor, to tensor: Tensor, rows: Int, stride: Int) {
+    /// - Parameter block: elements of 64 bytes when the matrix lies in panels (weights.cu), or 0.
+    func write(_ source: HostTensor, to tensor: Tensor, rows: Int, stride: Int, block: Int = 0) {
         guard let bytes = unsafe source.bytes, source.elementCount > 0 else { return }
         let width = source.elementCount / rows
         if tensor.dtype == .int32 {
@@ -128,22 +129,26 @@ package final class CUDABackend: Backend {
             let integers = source.integers()
             return unsafe integers.withUnsafeBytes { unsafe send($0, to: tensor.address) }
         }
-        if source.dtype == tensor.dtype, stride == width { return unsafe send(bytes, to: tensor.address) }
+        if source.dtype == tensor.dtype, stride == width, block == 0 { return unsafe send(bytes, to: tensor.address) }
         guard let from = CUDABackend.convertible[source.dtype] else {
             let floats = HostTensor(source.floats(), source.shape)
-            return write(floats, to: tensor, rows: rows, stride: stride)
+            return write(floats, to: tensor, rows: rows, stride: stride, block: block)
         }
         guard let to = CUDABackend.convertible[tensor.dtype] else { preconditionFailure("writing \(tensor.dtype)") }
         let size = source.dtype.byteCount
-        // A row of its own where rows have no gaps: pieces of any length.
-        let rowWidth = stride == width ? 1 : width
-        unsafe staging.send(bytes, rowBytes: rowWidth * size) { address, range in
+        // Rows without gaps may be cut anywhere.
+        let isDense = stride == width && block == 0
+        unsafe staging.send(bytes, rowBytes: (isDense ? 1 : width) * size) { address, range in
             let (count, start) = (range.count, range.lowerBound)
-            let isDense = stride == width
-            let parameters = tti_convert(
-                y: tensor.address.device + UInt64((isDense ? start : start * stride) * tensor.dtype.byteCount),
-                x: UInt64(address), rows: isDense ? 1 : Int64(count), width: Int64(isDense ? count : width),
-                y_stride: Int64(isDense ? count : stride), from: from, to: to)
+            let target = tensor.address.device
+            let parameters =
+                isDense
+                ? tti_convert(
+                    y: target + UInt64(start * tensor.dtype.byteCount), x: UInt64(address), rows: 1, width: Int64(count),
+                    y_stride: Int64(count), first_row: 0, from: from, to: to, block: 0)
+                : tti_convert(
+                    y: target, x: UInt64(address), rows: Int64(count), width: Int64(width), y_stride: Int64(stride),
+                    first_row: Int64(start), from: from, to: to, block: Int32(block))
             launch("convert", elements: isDense ? count : count * stride, parameters)
         }
     }

@@ -35,7 +35,7 @@ package protocol Backend: AnyObject {
     /// A tensor in the arena, its contents undefined.
     func allocate(_ shape: Shape, _ dtype: DType) -> Tensor
     /// A matrix `[outputs, inputs]` (a Linear's weight), packed for this device.
-    func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix
+    func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix
     /// A kernel `[outputs, inputs, height, width]`, packed for this device.
     func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution
     /// A depthwise kernel `[channels, 1, height, width]` as `[height, width, channels]` float32.

@@ -13,6 +13,14 @@ package enum Activation: UInt8, Sendable, CaseIterable {
     case silu
 }
 
+/// The work that a matrix does most of the time, for which a backend may lay it out. Every product is right with either.
+package enum MatrixUse: Sendable {
+    /// Many tokens of an entry of the batch at once.
+    case sequences
+    /// One token of each entry at a time: decoding.
+    case tokens
+}
+
 /// A weight matrix `[outputs, inputs]` in whatever form a backend multiplies fastest. Models only hold it.
 package final class PreparedMatrix {
     package let outputs: Int

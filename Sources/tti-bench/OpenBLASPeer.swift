@@ -41,7 +41,7 @@ struct OpenBLASPeer {
         }
         let (a, b) = (numbers(rows * inputs, 0), numbers(outputs * inputs, 1))
         var c = [Float](repeating: 0, count: rows * outputs)
-        let weight = try backend.prepare(matrix: HostTensor(b, [outputs, inputs]))
+        let weight = try backend.prepare(matrix: HostTensor(b, [outputs, inputs]), for: .sequences)
         let x = backend.upload(HostTensor(a, [rows, inputs]))
         let mark = backend.arena.mark
 

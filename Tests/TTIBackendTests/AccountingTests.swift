@@ -6,7 +6,7 @@ import Testing
 
 struct AccountingTests {
     private func matrix(_ backend: any Backend, _ outputs: Int, _ inputs: Int) throws -> PreparedMatrix {
-        try backend.prepare(matrix: HostTensor(shape: [outputs, inputs], dtype: .float32))
+        try backend.prepare(matrix: HostTensor(shape: [outputs, inputs], dtype: .float32), for: .sequences)
     }
 
     @Test func `a product's arithmetic and traffic`() throws {

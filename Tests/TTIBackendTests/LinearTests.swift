@@ -34,7 +34,8 @@ import Testing
         _ residual: HostTensor?
     ) throws -> [Float] {
         let y = try backend.linear(
-            backend.upload(x), backend.prepare(matrix: weight), bias: bias.map { try backend.prepare(constant: $0) },
+            backend.upload(x), backend.prepare(matrix: weight, for: .sequences),
+            bias: bias.map { try backend.prepare(constant: $0) },
             activation: activation, adding: residual.map { backend.upload($0) })
         return try backend.read(y)
     }

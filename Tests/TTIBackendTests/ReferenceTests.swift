@@ -20,7 +20,7 @@ struct ReferenceTests {
     }
 
     @Test func `linear multiplies by the transpose, then bias, activation, residual`() throws {
-        let weight = try backend.prepare(matrix: HostTensor([1, 2, 3, -4, 5, 6] as [Float], [3, 2]))
+        let weight = try backend.prepare(matrix: HostTensor([1, 2, 3, -4, 5, 6] as [Float], [3, 2]), for: .sequences)
         let bias = try backend.prepare(constant: HostTensor([0.5, 0, 0] as [Float], [3]))
         let x = tensor([1, 1, 2, -1], [2, 1, 2])
         let y = backend.linear(
@@ -31,7 +31,7 @@ struct ReferenceTests {
 
     @Test func `weights are rounded to the type they are held in`() throws {
         let rounding = ReferenceBackend(weightType: .bfloat16)
-        let weight = try rounding.prepare(matrix: HostTensor([1.003_906_25] as [Float], [1, 1]))
+        let weight = try rounding.prepare(matrix: HostTensor([1.003_906_25] as [Float], [1, 1]), for: .sequences)
         let x = rounding.upload(HostTensor([2] as [Float], [1, 1]))
         #expect(try rounding.read(rounding.linear(x, weight)) == [2])
     }

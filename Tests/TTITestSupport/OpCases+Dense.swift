@@ -1,17 +1,18 @@
 internal import TTICore
 
 extension OpCase {
-    /// - Parameters: `[batch, tokens, inputs]` times `[outputs, inputs]`.
+    /// - Parameters: `[batch, tokens, inputs]` times `[outputs, inputs]`; the matrix lies as its tokens like it, or for `use`.
     @inline(never) private static func linear(
         _ batch: Int, _ tokens: Int, _ inputs: Int, _ outputs: Int, bias: Bool = false,
-        _ activation: Activation = .identity, residual: Bool = false, purpose: Purpose = .check
+        _ activation: Activation = .identity, residual: Bool = false, for use: MatrixUse? = nil, purpose: Purpose = .check
     ) -> OpCase {
         let end =
             "\(bias ? " bias" : "")\(activation == .identity ? "" : " \(activation)")\(residual ? " residual" : "")"
+            + (use.map { ", for \($0)" } ?? "")
         return OpCase("linear", "\(batch)×\(tokens)×\(inputs) → \(outputs)\(end)", purpose: purpose, batch: batch) {
             operands in
             let x = operands.batched([tokens, inputs])
-            let weight = try operands.matrix(outputs, inputs)
+            let weight = try operands.matrix(outputs, inputs, for: use ?? (tokens == 1 ? .tokens : .sequences))
             let bias = bias ? try operands.constant([outputs]) : nil
             let residual = residual ? operands.batched([tokens, outputs]) : nil
             let backend = operands.backend
@@ -61,6 +62,11 @@ extension OpCase {
         // More than a megabyte of weights, which some processors read in four streams; 35 panels are not a multiple of four.
         linear(1, 1, 513, 1100, bias: true, .gelu, residual: true),
         linear(2, 1, 513, 1100, bias: true, residual: true),
+        // Matrices that lie for the other work: one token, some, and as many as a library multiplies.
+        linear(2, 1, 513, 1100, bias: true, residual: true, for: .sequences),
+        linear(3, 1, 4096, 24, bias: true, for: .sequences),
+        linear(1, 5, 72, 130, for: .tokens),
+        linear(2, 130, 584, 200, bias: true, .gelu, residual: true, for: .tokens),
         // Decoding one token: parti-350m's products with guidance, then alone.
         linear(2, 1, 1024, 3072, purpose: .checkAndMeasure),
         linear(2, 1, 1024, 1024, residual: true, purpose: .checkAndMeasure),

@@ -11,7 +11,7 @@ extension OpCase {
         ) { operands in
             let x = operands.batched([tokens, inputs])
             let norm = try operands.norm(kind, inputs)
-            let weight = try operands.matrix(outputs, inputs)
+            let weight = try operands.matrix(outputs, inputs, for: tokens == 1 ? .tokens : .sequences)
             let bias = bias ? try operands.constant([outputs]) : nil
             return { [operands.backend.normLinear(x, norm, weight, bias: bias, activation: activation)] }
         }

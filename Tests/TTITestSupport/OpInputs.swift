@@ -79,8 +79,8 @@ package final class OpInputs {
     // MARK: Weights
 
     /// `[outputs, inputs]`, scaled so that outputs have variance 1.
-    package func matrix(_ outputs: Int, _ inputs: Int) throws -> PreparedMatrix {
-        try backend.prepare(matrix: weight([outputs, inputs], scale: 1 / Float(inputs).squareRoot()))
+    package func matrix(_ outputs: Int, _ inputs: Int, for use: MatrixUse = .sequences) throws -> PreparedMatrix {
+        try backend.prepare(matrix: weight([outputs, inputs], scale: 1 / Float(inputs).squareRoot()), for: use)
     }
 
     package func kernel(_ outputs: Int, _ inputs: Int, _ height: Int, _ width: Int) throws -> PreparedConvolution {

@@ -16,8 +16,8 @@ package final class PrimitivesOnlyBackend: Backend {
 
     package func reserve(arenaBytes: Int) throws(DeviceError) { try wrapped.reserve(arenaBytes: arenaBytes) }
     package func allocate(_ shape: Shape, _ dtype: DType) -> Tensor { wrapped.allocate(shape, dtype) }
-    package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix {
-        try wrapped.prepare(matrix: matrix)
+    package func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix {
+        try wrapped.prepare(matrix: matrix, for: use)
     }
     package func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution {
         try wrapped.prepare(convolution: convolution)

@@ -63,7 +63,7 @@ package final class ReferenceBackend: Backend {
         return tensor
     }
 
-    package func prepare(matrix: HostTensor) throws(DeviceError) -> PreparedMatrix {
+    package func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix {
         precondition(matrix.shape.rank == 2, "a matrix of \(matrix.shape)")
         return PreparedMatrix(
             outputs: matrix.shape[0], inputs: matrix.shape[1], byteCount: matrix.elementCount * weightType.byteCount,

@@ -1,8 +1,9 @@
 // Products of few rows by the tensor cores: the matrix-vector work of decoding in bfloat16, with weights of bfloat16 or int8.
 //
 // A block of 8 warps makes `tiles` · 8 outputs; every warp has an eighth of the inputs, and their sums are added in the order
-// of the warps. Weights lie as they are, output after output: the four lanes of an output read 64 bytes next to each other,
-// and the order of inputs inside such a block is chosen so that those bytes are a fragment of `mma`. x is the tall operand.
+// of the warps. The four lanes of an output read 64 bytes next to each other, and the order of inputs inside such a block
+// is chosen so that those bytes are a fragment of `mma`; x is the tall operand. Matrices of decoding lie in panels (weights.cu):
+// there the 64 bytes of eight outputs are next to each other, and what a warp reads is one stream. Others lie output after output.
 //
 // What counts is the way from the kernel before to the kernel after, a microsecond or two: of it the memory takes a third.
 // So nothing is done after the wait that can be done before it (addresses, weights, the norm's weights), there is one barrier,
@@ -214,7 +215,9 @@ INLINE void multiply(const tti_decode_linear &p) {
     for (int q = 0; q < tiles; q++) {
         // The last outputs are read again where there are no more.
         int output = min(first_output + q * 8 + g, p.outputs - 1);
-        row[q] = pointer<const char>(p.weight) + ((int64_t)output * p.stride * Weight::bytes + own_inputs.start * 64 + t * 16);
+        int64_t panel = (int64_t)(output & ~7) * p.stride * Weight::bytes;
+        row[q] = pointer<const char>(p.weight) +
+                 (panel + (output & 7) * p.output_step + own_inputs.start * p.block_step + t * 16);
     }
     bytes16 w[depth][tiles];
 #pragma unroll
@@ -222,7 +225,7 @@ INLINE void multiply(const tti_decode_linear &p) {
 #pragma unroll
         for (int q = 0; q < tiles; q++) {
             w[i][q] = bytes16{{0, 0, 0, 0}};
-            if (i < left) w[i][q] = load_stream(row[q] + i * 64);
+            if (i < left) w[i][q] = load_stream(row[q] + i * p.block_step);
         }
     }
 
@@ -329,7 +332,7 @@ INLINE void multiply(const tti_decode_linear &p) {
                 int next = (round + 1) * depth + i;
 #pragma unroll
                 for (int q = 0; q < tiles; q++) {
-                    if (next < left) w[i][q] = load_stream(row[q] + next * 64);
+                    if (next < left) w[i][q] = load_stream(row[q] + next * p.block_step);
                 }
             }
         }
@@ -385,7 +388,6 @@ INLINE void multiply(const tti_decode_linear &p) {
     DECODE_LINEAR(name##_2, Weight, 2, depth_of_2, 1, normed, true, 1) \
     DECODE_LINEAR(name##_3, Weight, 3, 4, 1, normed, true, 1) \
     DECODE_LINEAR(name##_4, Weight, 4, 4, 1, normed, true, 1) \
-    DECODE_LINEAR(name##_8, Weight, 8, 2, 1, normed, true, 1) \
     DECODE_LINEAR(name##_1_short, Weight, 1, depth_of_short, 2, normed, false, 1) \
     DECODE_LINEAR(name##_3_short, Weight, 3, depth_of_short, 1, normed, false, 1) \
     DECODE_LINEAR(name##_4_short, Weight, 4, depth_of_short, 1, normed, false, 1)

@@ -3,6 +3,14 @@
 
 #define THREADS 256
 
+// Where an element of a matrix lies: in rows of `stride`, or in panels of eight rows, which have 64 bytes (`block` elements, a
+// power of two) of each row in turns. So a warp that multiplies eight outputs reads 512 bytes at once, and then the next 512.
+INLINE int64_t place_of(int64_t row, int64_t column, int64_t stride, int64_t block) {
+    if (block == 0) return row * stride + column;
+    int64_t in_block = column & (block - 1);
+    return ((row >> 3) * stride + column - in_block) * 8 + (row & 7) * block + in_block;
+}
+
 INLINE float half_to_float(uint16_t half) {
     uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 0x1f, mantissa = half & 0x3ff;
     if (exponent == 0x1f) return as_float(sign | 0x7f800000u | mantissa << 13);
@@ -30,8 +38,16 @@ KERNEL(convert, tti_convert, THREADS) {
     for (int64_t j = i; j < p.rows * p.y_stride && j < i + LANES; j++) {
         int64_t row = j / p.y_stride, column = j % p.y_stride, source = row * p.width + column;
         float v = column < p.width ? number_at(p.x, source, p.from) : 0.0f;
-        assign_number(p.y, j, p.to, v);
+        assign_number(p.y, place_of(p.first_row + row, column, p.y_stride, p.block), p.to, v);
     }
+}
+
+KERNEL(rows_of_panels, tti_rows_of_panels, THREADS) {
+    wait_for_inputs();
+    int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * 16;
+    if (i >= p.rows * p.stride) return;
+    *(bytes16 *)(pointer<char>(p.y) + i) =
+        *(const bytes16 *)(pointer<const char>(p.x) + place_of(i / p.stride, i % p.stride, p.stride, 64));
 }
 
 KERNEL(pack_kernel, tti_pack_kernel, THREADS) {
@@ -47,7 +63,7 @@ KERNEL(pack_kernel, tti_pack_kernel, THREADS) {
 // A block a row: 127 stands for its largest magnitude. A row that has a number that is not finite becomes NaN.
 KERNEL(quantise_weights, tti_quantise_weights, THREADS) {
     wait_for_inputs();
-    int64_t row = blockIdx.x, first = row * p.width;
+    int64_t row = p.first_row + blockIdx.x, first = (int64_t)blockIdx.x * p.width;
     float largest = 0, odd = 0;
     for (int64_t i = threadIdx.x; i < p.width; i += THREADS) {
         float v = fabsf(number_at(p.x, first + i, p.from));
@@ -63,6 +79,6 @@ KERNEL(quantise_weights, tti_quantise_weights, THREADS) {
     for (int64_t i = threadIdx.x; i < p.stride; i += THREADS) {
         bool is_inside = i < p.width && is_finite;
         int8_t q = is_inside ? (int8_t)__float2int_rn(__fmul_rn(number_at(p.x, first + i, p.from), inverse)) : 0;
-        pointer<int8_t>(p.y)[row * p.stride + i] = q;
+        pointer<int8_t>(p.y)[place_of(row, i, p.stride, p.block)] = q;
     }
 }

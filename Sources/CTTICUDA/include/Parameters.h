@@ -95,7 +95,8 @@ enum tti_norm { TTI_NO_NORM, TTI_LAYER_NORM, TTI_RMS_NORM };
 // y [rows, outputs] = activation(norm(x) · weightᵀ + bias) + residual for few rows.
 typedef struct tti_decode_linear {
     device_address y, x, bias, residual;
-    // [outputs, stride] float, bfloat16 or int8; what lies beyond `inputs` is zero.
+    // [outputs, stride] float, bfloat16 or int8; what lies beyond `inputs` is zero. Blocks of 64 bytes of an output are
+    // `block_step` bytes apart, the eight outputs of a panel `output_step` (float: rows).
     device_address weight;
     // [outputs] float, for int8.
     device_address scales;
@@ -103,19 +104,29 @@ typedef struct tti_decode_linear {
     device_address norm_weight, norm_bias;
     // `group` rows at most share a pass over the weights.
     int32_t rows, group, inputs, stride, outputs;
+    int32_t output_step, block_step;
     int32_t activation, norm;
     float epsilon;
 } tti_decode_linear;
 
 // MARK: weights.cu
 
-// y [rows, y_stride] = x [rows, width] in another type, rows filled up with zeros.
+// y [rows, y_stride] = x [rows, width] in another type, rows filled up with zeros. With a `block`, y is a matrix in panels
+// (weights.cu), and x are its rows from `first_row` on.
 typedef struct tti_convert {
     device_address y, x;
-    int64_t rows, width, y_stride;
+    int64_t rows, width, y_stride, first_row;
     // tti_type
     int32_t from, to;
+    // Elements of 64 bytes, or 0.
+    int32_t block;
 } tti_convert;
+
+// y [rows, stride] = x in panels, both of bytes.
+typedef struct tti_rows_of_panels {
+    device_address y, x;
+    int64_t rows, stride;
+} tti_rows_of_panels;
 
 // A convolution's kernel as tiles.cu reads it: y [outputs, taps, channels up to y_channels] = x [outputs, channels, taps].
 typedef struct tti_pack_kernel {
@@ -207,12 +218,14 @@ typedef struct tti_append {
 
 enum tti_type { TTI_FLOAT32, TTI_FLOAT16, TTI_BFLOAT16 };
 
-// y [rows, stride] int8 and scales [rows] of x [rows, width].
+// y [all rows, stride] int8 and scales [all rows] of x [rows, width], which are the rows from `first_row` on.
 typedef struct tti_quantise_weights {
     device_address y, scales, x;
-    int64_t rows, width, stride;
+    int64_t rows, width, stride, first_row;
     // tti_type
     int32_t from;
+    // 64 where y is in panels, or 0.
+    int32_t block;
 } tti_quantise_weights;
 
 // MARK: norm.cu

@@ -12,15 +12,16 @@ struct Linear {
 extension Weights {
     /// `name.weight` `[outputs, inputs]` and, with `bias`, `name.bias`.
     func linear(
-        _ name: String, from inputs: Int, to outputs: Int, bias: Bool, on b: any Backend
+        _ name: String, from inputs: Int, to outputs: Int, bias: Bool, for use: MatrixUse = .sequences, on b: any Backend
     ) throws(ModelError) -> Linear {
-        try linear(stacking: [name], from: inputs, to: outputs, bias: bias, on: b)
+        try linear(stacking: [name], from: inputs, to: outputs, bias: bias, for: use, on: b)
     }
 
     /// Several layers of one input as one product: queries, keys and values come out side by side.
     /// - Parameter outputs: of each of them.
     func linear(
-        stacking names: [String], from inputs: Int, to outputs: Int, bias: Bool, on b: any Backend
+        stacking names: [String], from inputs: Int, to outputs: Int, bias: Bool, for use: MatrixUse = .sequences,
+        on b: any Backend
     ) throws(ModelError) -> Linear {
         var matrices: [HostTensor] = []
         var biases: [HostTensor] = []
@@ -29,7 +30,7 @@ extension Weights {
             if bias { biases.append(try self[name].host("bias", [outputs])) }
         }
         return Linear(
-            weight: try b.load(matrix: .stacked(matrices)),
+            weight: try b.load(matrix: .stacked(matrices), for: use),
             bias: biases.isEmpty ? nil : try b.load(constant: .stacked(biases)))
     }
 

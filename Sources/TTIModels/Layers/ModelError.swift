@@ -30,8 +30,8 @@ extension Weights {
 
 // Preparing with this room's error.
 extension Backend {
-    func load(matrix: HostTensor) throws(ModelError) -> PreparedMatrix {
-        do { return try prepare(matrix: matrix) } catch { throw .device(error) }
+    func load(matrix: HostTensor, for use: MatrixUse = .sequences) throws(ModelError) -> PreparedMatrix {
+        do { return try prepare(matrix: matrix, for: use) } catch { throw .device(error) }
     }
 
     func load(convolution: HostTensor) throws(ModelError) -> PreparedConvolution {

@@ -48,7 +48,7 @@ package struct Parti {
         }
         finalNorm = try decoder.norm(
             "layer_norm", .layer, width: c.width, epsilon: c.normEpsilon, bias: .zeroIfAbsent, on: b)
-        head = try weights.linear("lm_head", from: c.width, to: c.codebookSize, bias: false, on: b)
+        head = try weights.linear("lm_head", from: c.width, to: c.codebookSize, bias: false, for: .tokens, on: b)
     }
 
     /// Tensors that a checkpoint may hold and that nothing needs: none.

@@ -52,16 +52,16 @@ struct PartiDecoderLayer {
         let bias = c.usesBias
         selfNorm = try weights.norm("self_attn_layer_norm", c, on: b)
         qkv = try weights["self_attn"].linear(
-            stacking: ["q_proj", "k_proj", "v_proj"], from: c.width, to: c.width, bias: bias, on: b)
-        selfOut = try weights.linear("self_attn.out_proj", from: c.width, to: c.width, bias: bias, on: b)
+            stacking: ["q_proj", "k_proj", "v_proj"], from: c.width, to: c.width, bias: bias, for: .tokens, on: b)
+        selfOut = try weights.linear("self_attn.out_proj", from: c.width, to: c.width, bias: bias, for: .tokens, on: b)
         textNorm = try weights.norm("encoder_attn_layer_norm", c, on: b)
-        textQ = try weights.linear("encoder_attn.q_proj", from: c.width, to: c.width, bias: bias, on: b)
+        textQ = try weights.linear("encoder_attn.q_proj", from: c.width, to: c.width, bias: bias, for: .tokens, on: b)
         textKeysValues = try weights["encoder_attn"].linear(
             stacking: ["k_proj", "v_proj"], from: c.width, to: c.width, bias: bias, on: b)
-        textOut = try weights.linear("encoder_attn.out_proj", from: c.width, to: c.width, bias: bias, on: b)
+        textOut = try weights.linear("encoder_attn.out_proj", from: c.width, to: c.width, bias: bias, for: .tokens, on: b)
         mlpNorm = try weights.norm("final_layer_norm", c, on: b)
-        mlpIn = try weights.linear("fc1", from: c.width, to: c.decoderMLPWidth, bias: bias, on: b)
-        mlpOut = try weights.linear("fc2", from: c.decoderMLPWidth, to: c.width, bias: bias, on: b)
+        mlpIn = try weights.linear("fc1", from: c.width, to: c.decoderMLPWidth, bias: bias, for: .tokens, on: b)
+        mlpOut = try weights.linear("fc2", from: c.decoderMLPWidth, to: c.width, bias: bias, for: .tokens, on: b)
     }
 
     /// One token.
