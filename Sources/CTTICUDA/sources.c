@@ -87,6 +87,9 @@ static const char nearest_cu[] = {
 static const char norm_cu[] = {
 #embed "Kernels/norm.cu"
     , 0};
+static const char norm_of_matrix_cu[] = {
+#embed "Kernels/norm_of_matrix.cu"
+    , 0};
 static const char tiles_cu[] = {
 #embed "Kernels/tiles.cu"
     , 0};
@@ -133,6 +136,7 @@ const ctti_source ctti_kernel_sources[] = {
     SOURCE("image_norm.cu", image_norm_cu),
     SOURCE("nearest.cu", nearest_cu),
     SOURCE("norm.cu", norm_cu),
+    SOURCE("norm_of_matrix.cu", norm_of_matrix_cu),
     SOURCE("tiles.cu", tiles_cu),
     SOURCE("unmask.cu", unmask_cu),
     SOURCE("weights.cu", weights_cu),

@@ -13,6 +13,8 @@ final class DeviceMatrix {
     let isInPanels: Bool
     /// `[outputs]` float32: what a unit of int8 stands for.
     let scales: Tensor?
+    /// Of those that come before it where there is one token.
+    var norms: [NormOfMatrix] = []
 
     init(outputs: Int, inputs: Int, stride: Int, elements: Tensor, isInPanels: Bool, scales: Tensor?) {
         self.outputs = outputs
@@ -24,6 +26,10 @@ final class DeviceMatrix {
     }
 
     var rowBytes: Int { stride * elements.dtype.byteCount }
+
+    /// Bytes from an output to the next in its panel, and from 64 bytes of an output to the next.
+    var outputStep: Int32 { Int32(isInPanels ? 64 : rowBytes) }
+    var blockStep: Int32 { isInPanels ? 512 : 64 }
 }
 
 extension NormParameters {
@@ -214,11 +220,17 @@ extension CUDABackend {
         var parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.weight).device,
-            norm_bias: (norm?.bias).device, rows: Int32(x.rowCount), group: 1,
+            norm_bias: (norm?.bias).device, norm_sums: 0, rows: Int32(x.rowCount), group: 1,
             inputs: Int32(matrix.inputs), stride: Int32(matrix.stride), outputs: Int32(matrix.outputs),
-            output_step: Int32(matrix.isInPanels ? 64 : matrix.rowBytes), block_step: matrix.isInPanels ? 512 : 64,
+            output_step: matrix.outputStep, block_step: matrix.blockStep,
             activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
             epsilon: norm?.epsilon ?? 0)
+        if let norm, activationType == .bfloat16 {
+            guard let known = normOfMatrix(norm, matrix) else { return }
+            parameters.norm_weight = known.halves.device
+            parameters.norm_bias = 0
+            parameters.norm_sums = known.sums.device
+        }
         let plan =
             activationType == .float32
             ? floatPlan(matrix, rows: x.rowCount, hasNorm: norm != nil)
@@ -260,25 +272,24 @@ extension CUDABackend {
         let tiles = tilesOfBlock(
             eights: (matrix.outputs + 7) / 8, outputBytes: blocks * inputsOfBlock * matrix.elements.dtype.byteCount)
         let name = "decode_\(hasNorm ? "norm_" : "")linear_\(isInt8 ? "int8" : "bfloat16")_"
-        let normRows = hasNorm ? 2 : 0
-        func sums(_ tiles: Int, _ group: Int) -> Int { warps * (group + normRows) * (tiles * 8 * 4 + 8) }
+        func sums(_ tiles: Int, _ group: Int) -> Int { warps * group * (tiles * 8 * 4 + 8) }
 
         // A row of x as the warps have it, `depth` blocks at a time.
         func rowBytes(depth: Int) -> Int { warps * ((share + depth - 1) / depth * depth) * inputsOfBlock * 2 }
-        func normBytes(depth: Int) -> Int { normRows * (2 * rowBytes(depth: depth) + 64) }
+        func normBytes(depth: Int) -> Int { hasNorm ? 2 * rowBytes(depth: depth) : 0 }
 
         // x in shared memory, `depth` blocks of weights under way.
         func staged(_ tiles: Int, depth: Int, most: Int, suffix: String = "") -> DecodePlan {
             let rowBytes = rowBytes(depth: depth) + 64
-            let free = CUDABackend.sharedBytes - normBytes(depth: depth) - sums(tiles, 0)
-            let group = min(rows, most, max(1, free / (rowBytes + sums(tiles, 1) - sums(tiles, 0))))
+            let free = CUDABackend.sharedBytes - normBytes(depth: depth)
+            let group = min(rows, most, max(1, free / (rowBytes + sums(tiles, 1))))
             return DecodePlan(
                 kernel: "\(name)\(tiles)\(suffix)", group: group, outputs: tiles * 8,
                 sharedBytes: group * rowBytes + normBytes(depth: depth) + sums(tiles, group))
         }
 
         // Rows that one tall operand has room for.
-        let fewest = hasNorm ? 6 : 8
+        let fewest = 8
         let depths = isInt8 ? [1: 8, 2: 4] : [1: 16, 2: 8]
         let short = isInt8 ? 2 : 4
         if rows <= fewest, share <= short, [1, 3, 4].contains(tiles), matrix.inputs % 8 == 0, isAligned {

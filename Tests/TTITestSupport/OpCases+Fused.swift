@@ -132,6 +132,10 @@ extension OpCase {
         normLinear(.layer, 2, 1, 2048, 30, .silu),
         normLinear(.rms, 3, 1, 2048, 8),
         normLinear(.layer, 3, 1, 4096, 16),
+        // Rows of one tall operand, and more of them.
+        normLinear(.layer, 7, 1, 1024, 24, bias: true),
+        normLinear(.rms, 8, 1, 4096, 40),
+        normLinear(.layer, 16, 1, 512, 72, .gelu),
         normLinear(.layer, 2, 1, 1024, 3072, purpose: .checkAndMeasure),
         normLinear(.layer, 2, 1, 1024, 4096, .gelu, purpose: .checkAndMeasure),
         normLinear(.layer, 2, 1, 1024, 1024, purpose: .measure),

@@ -14,9 +14,10 @@
 //
 //     norm(x) · W = (x·n · W - mean · (n · W)) / deviation + b · W        n, b: the norm's weights and biases
 //
-// x·n is multiplied as two bfloat16 (the nearest, and what it lacks: rows 0-7 and 8-15 of the tall operand, free as long as
-// there are few rows); where x is 1, in rows 6 and 7, it is n and b. The sums of x and of its squares come from the tensor cores
-// too: x times its own transpose has the squares in the diagonal, and a row of ones gives the sums.
+// n · W and b · W are known beforehand (norm_of_matrix.cu). x·n is multiplied as two bfloat16 (the nearest, and what it lacks:
+// rows 0-7 and 8-15 of the tall operand, free as long as there are few rows), and n lies as two bfloat16, too. The sums of x and
+// of its squares come from the tensor cores: x times its own transpose has the squares in the diagonal, and a row of ones
+// gives the sums.
 //
 // int8 weights become bfloat16 on the way, which has room for all of them: x is not rounded.
 //
@@ -28,8 +29,8 @@
 
 #define THREADS 256
 #define WARPS (THREADS / WARP)
-// Rows of x in one tall operand with a norm; two more are the norm itself.
-#define NORMED_ROWS 6
+// Rows of x in one tall operand with a norm.
+#define NORMED_ROWS 8
 #define ONES 0x3f803f80u
 #define MINUS_ZEROS 0x80008000u
 
@@ -80,40 +81,20 @@ INLINE bytes16 gather_row(const element *row, int column, int inputs) {
     return bytes16{{bits[0] | bits[1] << 16, bits[2] | bits[3] << 16, bits[4] | bits[5] << 16, bits[6] | bits[7] << 16}};
 }
 
-// Eight neighbours of the norm's weights or biases as two bfloat16 each, the nearest and what it lacks; `without` where there
-// are none.
-struct eight_of_norm {
-    bytes16 high, low;
-
-    INLINE_MEMBER eight_of_norm(const float *norm, int column, int inputs, float without) {
-        floats<8> x;
-        for (int j = 0; j < 8; j++) x[j] = column + j < inputs ? without : 0.0f;
-        if (norm && inputs % 8 == 0) {
-            if (column < inputs) x = load_floats<8>(norm + column);
-        } else if (norm) {
-            for (int j = 0; j < 8; j++) x[j] = column + j < inputs ? norm[column + j] : 0.0f;
-        }
-        for (int j = 0; j < 4; j++) {
-            high.word[j] = pack_bfloat16(x[2 * j], x[2 * j + 1]);
-            low.word[j] = pack_bfloat16(x[2 * j] - low_half(high.word[j]), x[2 * j + 1] - high_half(high.word[j]));
-        }
-    }
-};
-
 // MARK: Outputs
 
 // An output of a row, and what is added to it.
 struct output_place {
     int row, output;
     bool is_there;
-    float bias, residual, scale;
+    float bias, residual, scale, normed_weight, normed_bias;
     const float *bias_at;
     const element *residual_at;
     element *y;
 
-    // The `index`th of a block: addresses only, and the scale, which no kernel writes.
+    // The `index`th of a block: addresses only, and what no kernel writes.
     INLINE_MEMBER output_place(const tti_decode_linear &p, int index, int outputs, int first_row, int rows, int first_output)
-        : bias(0), residual(0), scale(1) {
+        : bias(0), residual(0), scale(1), normed_weight(0), normed_bias(0) {
         row = index / outputs;
         output = index % outputs;
         int column = first_output + output;
@@ -123,6 +104,10 @@ struct output_place {
         residual_at = is_there && p.residual ? pointer<const element>(p.residual) + place : nullptr;
         y = pointer<element>(p.y) + place;
         if (is_there && p.scales) scale = pointer<const float>(p.scales)[column];
+        if (is_there && p.norm_sums) {
+            normed_weight = pointer<const float>(p.norm_sums)[2 * column];
+            normed_bias = pointer<const float>(p.norm_sums)[2 * column + 1];
+        }
     }
     // As soon as the inputs are there: at the end it would be a way to memory and back of its own.
     INLINE_MEMBER void ask() {
@@ -136,14 +121,13 @@ struct row_moments {
     float sum, squares;
 };
 
-// What the warps found, in shared memory: sums [warp][row][output], where the norm's weights and biases are two rows more, and
-// [warp][row] of x and of its squares.
+// What the warps found, in shared memory: sums [warp][row][output], and [warp][row] of x and of its squares.
 struct sums_of_warps {
     float *sums;
     row_moments *of_x;
     int rows, outputs;
 
-    INLINE_MEMBER sums_of_warps(char *shared, int group, int outputs, bool normed) : rows(group + (normed ? 2 : 0)), outputs(outputs) {
+    INLINE_MEMBER sums_of_warps(char *shared, int rows, int outputs) : rows(rows), outputs(outputs) {
         sums = (float *)shared;
         of_x = (row_moments *)(sums + WARPS * rows * outputs);
     }
@@ -157,11 +141,9 @@ template <bool normed> INLINE void finish(const tti_decode_linear &p, const sums
 #pragma unroll
     for (int warp = 0; warp < WARPS; warp++) y += parts.at(warp, own.row, own.output);
     if (normed) {
-        float weight = 0, bias = 0, sum = 0, squares = 0;
+        float sum = 0, squares = 0;
 #pragma unroll
         for (int warp = 0; warp < WARPS; warp++) {
-            weight += parts.at(warp, parts.rows - 2, own.output);
-            bias += parts.at(warp, parts.rows - 1, own.output);
             row_moments of_x = parts.x(warp, own.row);
             sum += of_x.sum;
             squares += of_x.squares;
@@ -169,7 +151,7 @@ template <bool normed> INLINE void finish(const tti_decode_linear &p, const sums
         float one = __fdividef(1.0f, p.inputs);
         float mean = p.norm == TTI_LAYER_NORM ? sum * one : 0.0f;
         float variance = fmaxf(fmaf(-mean, mean, squares * one), 0.0f);
-        y = fmaf(fmaf(-mean, weight, y), rsqrtf(variance + p.epsilon), bias);
+        y = fmaf(fmaf(-mean, own.normed_weight, y), rsqrtf(variance + p.epsilon), own.normed_bias);
     }
     y = fmaf(y, own.scale, own.bias);
     if (p.activation) y = activated(y, p.activation);
@@ -179,8 +161,8 @@ template <bool normed> INLINE void finish(const tti_decode_linear &p, const sums
 // MARK: The product
 
 // `depth` blocks of weights are under way in each warp. `staged`: x lies in shared memory, else in registers, where
-// a warp's share is at most `depth` blocks, the rows are at most 8 (6 with a norm) and begin at multiples of 16 bytes. `sets`: how many times 6 rows with a norm.
-// `chains` of products follow one another: with one tile they would wait for each other.
+// a warp's share is at most `depth` blocks, the rows are at most 8 and begin at multiples of 16 bytes. `sets`: how many times 8
+// rows with a norm. `chains` of products follow one another: with one tile they would wait for each other.
 template <class Weight, int tiles, int depth, int chains, bool normed, bool staged, int sets>
 INLINE void multiply(const tti_decode_linear &p) {
     constexpr int vectors = Weight::vectors, inputs = Weight::inputs, pairs = 4 * vectors, outputs = tiles * 8;
@@ -193,21 +175,17 @@ INLINE void multiply(const tti_decode_linear &p) {
     // Of a row in shared memory: what a warp has of it, filled up with zeros.
     int span = rounds * depth * inputs * 2, stride = WARPS * span + 64;
     char *own_shared = shared + warp * span;
-    // The norm's weights and biases lie behind the rows, 16 bytes of high halves and 16 of low ones in turns.
-    int norm_stride = 2 * WARPS * span + 64;
+    // The norm's weights lie behind the rows, 16 bytes of the nearest and 16 of what they lack in turns.
     char *norm = shared + (staged ? p.group * stride : 0) + warp * span * 2;
-    sums_of_warps parts(shared + (staged ? p.group * stride : 0) + (normed ? 2 * norm_stride : 0), p.group, outputs, normed);
+    sums_of_warps parts(shared + (staged ? p.group * stride : 0) + (normed ? 2 * WARPS * span : 0), p.group, outputs);
 
     // The weights, and before them what is smaller.
     if (normed) {
-        for (int c = lane; c < 2 * (span / 16); c += WARP) {
-            int half = c >= span / 16, column = (c - half * (span / 16)) * 8;
-            bool is_inside = column < left * inputs;
-            eight_of_norm eight(pointer<const float>(half ? p.norm_bias : p.norm_weight),
-                                is_inside ? first_input + column : p.inputs, p.inputs, 1.0f - half);
-            char *target = norm + half * norm_stride + column * 4;
-            *(bytes16 *)target = eight.high;
-            *(bytes16 *)(target + 16) = eight.low;
+        const bytes16 *source = pointer<const bytes16>(p.norm_weight) + first_input / 4;
+        for (int c = lane; c < span / 8; c += WARP) {
+            bytes16 halves = {{0, 0, 0, 0}};
+            if (c * 4 < left * inputs) halves = source[c];
+            *(bytes16 *)(norm + c * 16) = halves;
         }
     }
     const char *row[tiles];
@@ -233,7 +211,6 @@ INLINE void multiply(const tti_decode_linear &p) {
     bool has_row = g < rows;
     const element *x = pointer<const element>(p.x) + (int64_t)first_row * p.inputs;
     if (!staged) x += (has_row ? g : 0) * p.inputs + first_input + t * vectors * 8;
-    uint32_t without = normed && g >= NORMED_ROWS ? ONES : 0;
     output_place own(p, threadIdx.x, outputs, first_row, rows, first_output);
     bring_next();
     wait_for_inputs();
@@ -244,7 +221,7 @@ INLINE void multiply(const tti_decode_linear &p) {
         for (int i = 0; i < depth; i++) {
 #pragma unroll
             for (int v = 0; v < vectors; v++) {
-                own_x[i][v] = bytes16{{without, without, without, without}};
+                own_x[i][v] = bytes16{{0, 0, 0, 0}};
                 if (has_row && i < left && first_input + i * inputs + (t * vectors + v) * 8 < p.inputs) {
                     own_x[i][v] = load_now((const bytes16 *)(x + i * inputs + v * 8));
                 }
@@ -272,7 +249,7 @@ INLINE void multiply(const tti_decode_linear &p) {
     if (staged || normed) __syncwarp();
 
     float d[sets][tiles][chains][4] = {}, of_x[sets][4] = {};
-    const char *at = own_shared + t * vectors * 16, *at_norm = norm + (g == 7 ? norm_stride : 0) + t * vectors * 32;
+    const char *at = own_shared + t * vectors * 16, *at_norm = norm + t * vectors * 32;
     for (int round = 0; round < rounds; round++) {
 #pragma unroll
         for (int i = 0; i < depth; i++) {
@@ -282,13 +259,13 @@ INLINE void multiply(const tti_decode_linear &p) {
                 uint32_t high[pairs], low[pairs];
 #pragma unroll
                 for (int v = 0; v < vectors; v++) {
-                    bytes16 eight = {{without, without, without, without}}, second = {{0, 0, 0, 0}};
+                    bytes16 eight = {{0, 0, 0, 0}}, second = {{0, 0, 0, 0}};
                     if (!staged) {
                         eight = own_x[i][v];
                     } else {
                         const char *place = at + i * inputs * 2 + v * 16;
                         int own_row = set * NORMED_ROWS + g;
-                        if (normed ? g < NORMED_ROWS && own_row < rows : has_row) eight = *(const bytes16 *)(place + own_row * stride);
+                        if (normed ? own_row < rows : has_row) eight = *(const bytes16 *)(place + own_row * stride);
                         if (!normed && g + 8 < rows) second = *(const bytes16 *)(place + (g + 8) * stride);
                     }
 #pragma unroll
@@ -343,7 +320,7 @@ INLINE void multiply(const tti_decode_linear &p) {
 #pragma unroll
     for (int set = 0; set < sets; set++) {
         int own_row = set * NORMED_ROWS + g;
-        bool is_row = normed ? g < NORMED_ROWS && own_row < rows : has_row;
+        bool is_row = normed ? own_row < rows : has_row;
 #pragma unroll
         for (int q = 0; q < tiles; q++) {
 #pragma unroll
@@ -356,7 +333,6 @@ INLINE void multiply(const tti_decode_linear &p) {
                 int column = q * 8 + t * 2 + j;
                 if (is_row) parts.at(warp, own_row, column) = normed ? high + low : high;
                 if (!normed && g + 8 < rows) parts.at(warp, g + 8, column) = low;
-                if (normed && set == 0 && g >= NORMED_ROWS) parts.at(warp, p.group + g - NORMED_ROWS, column) = high + low;
             }
         }
         if (normed) {
@@ -364,7 +340,7 @@ INLINE void multiply(const tti_decode_linear &p) {
             if (is_row && t == g / 2) parts.x(warp, own_row).squares = of_x[set][g % 2];
             for (int j = 0; j < 2; j++) {
                 int row_of_sum = 2 * t + j;
-                if (g == 0 && row_of_sum < NORMED_ROWS && set * NORMED_ROWS + row_of_sum < rows) {
+                if (g == 0 && set * NORMED_ROWS + row_of_sum < rows) {
                     parts.x(warp, set * NORMED_ROWS + row_of_sum).sum = of_x[set][2 + j];
                 }
             }
@@ -394,7 +370,7 @@ INLINE void multiply(const tti_decode_linear &p) {
 
 // More rows than one tall operand has room for beside the norm.
 #define DECODE_LINEARS_OF_ROWS(name, Weight, depth) \
-    DECODE_LINEAR(name##_1_rows, Weight, 1, depth, 2, true, true, 3) \
-    DECODE_LINEAR(name##_2_rows, Weight, 2, depth, 1, true, true, 3)
+    DECODE_LINEAR(name##_1_rows, Weight, 1, depth, 2, true, true, 2) \
+    DECODE_LINEAR(name##_2_rows, Weight, 2, depth, 1, true, true, 2)
 
 #endif

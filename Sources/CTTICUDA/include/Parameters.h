@@ -100,14 +100,24 @@ typedef struct tti_decode_linear {
     device_address weight;
     // [outputs] float, for int8.
     device_address scales;
-    // [inputs] float, or 0.
-    device_address norm_weight, norm_bias;
+    // Float: [inputs] float, or 0. Else norm_weight is what tti_norm_of_matrix left in `halves`, and norm_sums its `sums`.
+    device_address norm_weight, norm_bias, norm_sums;
     // `group` rows at most share a pass over the weights.
     int32_t rows, group, inputs, stride, outputs;
     int32_t output_step, block_step;
     int32_t activation, norm;
     float epsilon;
 } tti_decode_linear;
+
+// MARK: norm_of_matrix.cu
+
+// What a product with a norm reads instead of the norm's weights and biases (each 0 or [inputs] float): halves [padded inputs /
+// 8][2][8] bfloat16, the nearest and what it lacks, zeros behind `inputs`; sums [outputs][2] float: weights and biases times the
+// matrix, which lies as tti_decode_linear says, of bfloat16 or int8.
+typedef struct tti_norm_of_matrix {
+    device_address halves, sums, norm_weight, norm_bias, weight;
+    int32_t inputs, padded, stride, outputs, output_step, block_step, is_int8;
+} tti_norm_of_matrix;
 
 // MARK: weights.cu
 
