@@ -70,7 +70,8 @@ extension CUDABackend {
     private func quantise(_ matrix: HostTensor, to elements: Tensor, _ scales: Tensor, stride: Int, block: Int) {
         guard let bytes = unsafe matrix.bytes, matrix.elementCount > 0 else { return }
         guard let from = CUDABackend.convertible[matrix.dtype] else {
-            return quantise(HostTensor(matrix.floats(), matrix.shape), to: elements, scales, stride: stride, block: block)
+            return quantise(
+                HostTensor(matrix.floats(), matrix.shape), to: elements, scales, stride: stride, block: block)
         }
         let width = matrix.shape[1]
         unsafe staging.send(bytes, rowBytes: width * matrix.dtype.byteCount) { address, rows in
@@ -201,7 +202,9 @@ extension CUDABackend {
     private func tilesOfBlock(eights: Int, outputBytes: Int) -> Int {
         let sizes = [1, 2, 3, 4]
         func blocks(_ tiles: Int) -> Int { (eights + tiles - 1) / tiles }
-        if let alone = sizes.first(where: { blocks($0) <= device.multiprocessorCount }), alone * 8 * outputBytes <= 64 << 10 {
+        if let alone = sizes.first(where: { blocks($0) <= device.multiprocessorCount }),
+            alone * 8 * outputBytes <= 64 << 10
+        {
             return alone
         }
         let places = 2 * device.multiprocessorCount

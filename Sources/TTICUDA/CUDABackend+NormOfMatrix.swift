@@ -17,7 +17,9 @@ extension CUDABackend {
     /// a fault.
     func normOfMatrix(_ norm: NormParameters, _ matrix: DeviceMatrix) -> NormOfMatrix? {
         let (weight, bias) = ((norm.weight).device, (norm.bias).device)
-        if let known = matrix.norms.first(where: { $0.weight.device == weight && $0.bias.device == bias }) { return known }
+        if let known = matrix.norms.first(where: { $0.weight.device == weight && $0.bias.device == bias }) {
+            return known
+        }
         do {
             let halves = try allocateOwned([2 * matrix.stride], .bfloat16)
             let sums = try allocateOwned([matrix.outputs, 2], .float32)

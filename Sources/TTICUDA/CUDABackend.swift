@@ -144,7 +144,8 @@ package final class CUDABackend: Backend {
             let parameters =
                 isDense
                 ? tti_convert(
-                    y: target + UInt64(start * tensor.dtype.byteCount), x: UInt64(address), rows: 1, width: Int64(count),
+                    y: target + UInt64(start * tensor.dtype.byteCount), x: UInt64(address), rows: 1,
+                    width: Int64(count),
                     y_stride: Int64(count), first_row: 0, from: from, to: to, block: 0)
                 : tti_convert(
                     y: target, x: UInt64(address), rows: Int64(count), width: Int64(width), y_stride: Int64(stride),

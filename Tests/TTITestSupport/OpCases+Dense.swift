@@ -4,7 +4,8 @@ extension OpCase {
     /// - Parameters: `[batch, tokens, inputs]` times `[outputs, inputs]`; the matrix lies as its tokens like it, or for `use`.
     @inline(never) private static func linear(
         _ batch: Int, _ tokens: Int, _ inputs: Int, _ outputs: Int, bias: Bool = false,
-        _ activation: Activation = .identity, residual: Bool = false, for use: MatrixUse? = nil, purpose: Purpose = .check
+        _ activation: Activation = .identity, residual: Bool = false, for use: MatrixUse? = nil,
+        purpose: Purpose = .check
     ) -> OpCase {
         let end =
             "\(bias ? " bias" : "")\(activation == .identity ? "" : " \(activation)")\(residual ? " residual" : "")"

@@ -12,7 +12,8 @@ struct Linear {
 extension Weights {
     /// `name.weight` `[outputs, inputs]` and, with `bias`, `name.bias`.
     func linear(
-        _ name: String, from inputs: Int, to outputs: Int, bias: Bool, for use: MatrixUse = .sequences, on b: any Backend
+        _ name: String, from inputs: Int, to outputs: Int, bias: Bool, for use: MatrixUse = .sequences,
+        on b: any Backend
     ) throws(ModelError) -> Linear {
         try linear(stacking: [name], from: inputs, to: outputs, bias: bias, for: use, on: b)
     }

@@ -58,7 +58,8 @@ struct PartiDecoderLayer {
         textQ = try weights.linear("encoder_attn.q_proj", from: c.width, to: c.width, bias: bias, for: .tokens, on: b)
         textKeysValues = try weights["encoder_attn"].linear(
             stacking: ["k_proj", "v_proj"], from: c.width, to: c.width, bias: bias, on: b)
-        textOut = try weights.linear("encoder_attn.out_proj", from: c.width, to: c.width, bias: bias, for: .tokens, on: b)
+        textOut = try weights.linear(
+            "encoder_attn.out_proj", from: c.width, to: c.width, bias: bias, for: .tokens, on: b)
         mlpNorm = try weights.norm("final_layer_norm", c, on: b)
         mlpIn = try weights.linear("fc1", from: c.width, to: c.decoderMLPWidth, bias: bias, for: .tokens, on: b)
         mlpOut = try weights.linear("fc2", from: c.decoderMLPWidth, to: c.width, bias: bias, for: .tokens, on: b)
