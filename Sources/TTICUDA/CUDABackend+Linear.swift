@@ -195,20 +195,17 @@ extension CUDABackend {
         return converted.device
     }
 
-    /// How many times eight outputs a block makes. One block for each multiprocessor, when it can ask for all its weights at
-    /// once (64 KB): then the next product's block fits beside it, and asks for its own before this one ends. Of larger
-    /// matrices two blocks are under way, and how long they take is about their turns times what a block makes and half a
-    /// start (article GPU).
+    /// How many times eight outputs a block makes. One block for each multiprocessor, or for two thirds of them at least, when it
+    /// can ask for all its weights at once (64 KB): then the next product's block fits beside it, and asks for its own before
+    /// this one ends. Of larger matrices two blocks are under way, and how long they take is about their turns times what a
+    /// block makes and half a start (article GPU).
     private func tilesOfBlock(eights: Int, outputBytes: Int) -> Int {
         let sizes = [1, 2, 3, 4]
+        let places = device.multiprocessorCount
         func blocks(_ tiles: Int) -> Int { (eights + tiles - 1) / tiles }
-        if let alone = sizes.first(where: { blocks($0) <= device.multiprocessorCount }),
-            alone * 8 * outputBytes <= 64 << 10
-        {
-            return alone
-        }
-        let places = 2 * device.multiprocessorCount
-        func time(_ tiles: Int) -> Int { (blocks(tiles) + places - 1) / places * (2 * tiles + 1) }
+        let alone = sizes.last { blocks($0) <= places && (3 * blocks($0) >= 2 * places || $0 == 1) }
+        if let alone, alone * 8 * outputBytes <= 64 << 10 { return alone }
+        func time(_ tiles: Int) -> Int { (blocks(tiles) + 2 * places - 1) / (2 * places) * (2 * tiles + 1) }
         return sizes.min { time($0) < time($1) } ?? 4
     }
 

@@ -21,6 +21,8 @@ struct CheckOptions {
         /// Whole models: the checkpoints that ship against the same on the CPU, batches against each image alone, replays
         /// against direct work; only when it is asked for.
         case models
+        /// What comes of a kernel that reads where nothing is; only when it is asked for, and last: the device is lost then.
+        case fault
     }
 
     struct Failure: Error {
@@ -44,13 +46,13 @@ struct CheckOptions {
     var isHelp = false
 
     static let help = """
-        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|moved|time|chain|models]...
+        tti-check [--backend cpu|cuda] [--dtype f32|bf16|int8]... [--check reference|batch|fused|replay|moved|time|chain|models|fault]...
                   [--filter TEXT]... [--attention flash|eager] [--checkpoints FOLDER] [--quick] [--json FILE]
         tti-check --compile 80,90,100 [--json FILE]
 
         Holds every operation of a backend against the Double-precision reference: results, batches, fused operations,
-        replays, results that move; and, with --check models, the checkpoints that ship against the same on the CPU (--quick: small images, few
-        steps; --filter: by name). --compile compiles every kernel for GPUs of these compute capabilities, which need not be
+        replays, results that move; with --check models, the checkpoints that ship against the same on the CPU (--quick: small images, few
+        steps; --filter: by name); with --check fault, a GPU against a kernel that reads where nothing is. --compile compiles every kernel for GPUs of these compute capabilities, which need not be
         there. Exit 1 when something is not as it should be.
         """
 
@@ -96,6 +98,9 @@ struct CheckOptions {
         }
         guard ["cpu", "cuda"].contains(backend) else {
             throw Failure(text: "--backend '\(backend)' is not cpu or cuda")
+        }
+        guard backend == "cuda" || !checks.contains(.fault) else {
+            throw Failure(text: "--check fault is for a GPU; on a processor it would end the process")
         }
         if !types.isEmpty { self.types = types }
         if !checks.isEmpty { self.checks = checks }

@@ -8,7 +8,7 @@ struct OperationChecks {
     let report: CheckReport
 
     func run() throws {
-        let checks = options.checks.filter { $0 != .models }
+        let checks = options.checks.filter { $0 != .models && $0 != .fault }
         for type in checks.isEmpty ? [] : options.types {
             let backend = try options.makeBackend(type)
             let cases = OpCase.checked.filter { opCase in
@@ -42,7 +42,7 @@ struct OperationChecks {
 
     private func applies(_ check: CheckOptions.Check, _ opCase: OpCase) -> Bool {
         switch check {
-        case .reference, .moved, .time, .chain, .models: true
+        case .reference, .moved, .time, .chain, .models, .fault: true
         case .batch: opCase.isBatchable
         case .fused: OperationChecks.fused.contains(opCase.operation)
         // Operations that change an operand in place are not repeatable.
@@ -79,7 +79,7 @@ struct OperationChecks {
             return differences(opCase, try opCase.run(on: backend), try opCase.run(on: primitives), backend)
         case .replay: return try replayFault(opCase, type)
         case .moved: return try movedFault(opCase, on: backend)
-        case .time, .chain, .models: return nil
+        case .time, .chain, .models, .fault: return nil
         }
     }
 

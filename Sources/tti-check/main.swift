@@ -26,6 +26,7 @@ func run(_ options: CheckOptions) throws -> Bool {
         report.note("device", try options.deviceName())
         try OperationChecks(options: options, report: report).run()
         if options.checks.contains(.models) { try ModelChecks(options: options, report: report).run() }
+        if options.checks.contains(.fault) { try FaultChecks(options: options, report: report).run() }
     } else {
         CompilationChecks(options: options, report: report).run()
     }

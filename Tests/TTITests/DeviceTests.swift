@@ -87,6 +87,14 @@ struct CUDAOnCPUTests {
         #expect(place.contents().isEmpty)
     }
 
+    @Test(arguments: ["0", "1"])
+    func `a kernel that reads where nothing is loses the device, and nothing hangs`(sync: String) {
+        let outcome = CommandProcess.run(
+            program: Self.check, ["--check", "fault"], in: place.path,
+            environment: CUDAOnCPU.environment(["TTI_CUDA_SYNC": sync]))
+        #expect(outcome.status == 0 && outcome.text.contains("5 of 5 checks passed"), "\(outcome)")
+    }
+
     @Test func `ctrl-c in the middle of decoding is 130 and leaves nothing`() {
         let running = CommandProcess.start(
             ["generate", "cube", "--mode", "ar", "--backend", "cuda", "-o", "x.png"], in: place.path,
