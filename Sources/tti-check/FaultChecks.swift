@@ -28,7 +28,7 @@ struct FaultChecks {
             buffer: Buffer(address: 1 << 12, byteCount: 4096) {}, byteOffset: 0, shape: shape, dtype: .float32)
         let start = ContinuousClock.now
         backend.copy(nowhere, to: target)
-        let first = fault { try backend.synchronize() }
+        let first = fault { () throws(DeviceError) in try backend.synchronize() }
         expect(first?.kind == .lost, "reading where nothing is: \(first.map { "\($0.kind)" } ?? "no error")")
         // Which kernel it was is known only where every one is waited for.
         let isWaiting = unsafe getenv("TTI_CUDA_SYNC").map { unsafe String(cString: $0) } == "1"
@@ -37,11 +37,11 @@ struct FaultChecks {
 
         // What comes after it does nothing, and says the same.
         let sum = backend.add(target, target)
-        let second = fault { _ = try backend.read(sum) }
+        let second = fault { () throws(DeviceError) in _ = try backend.read(sum) }
         expect(second?.kind == .lost, "the work after it: \(second.map { "\($0.kind)" } ?? "no error")")
         let program = backend.record { _ = backend.add(target, target) }
         program.replay()
-        let third = fault { try backend.synchronize() }
+        let third = fault { () throws(DeviceError) in try backend.synchronize() }
         expect(third?.kind == .lost, "a recording after it: \(third.map { "\($0.kind)" } ?? "no error")")
         expect(ContinuousClock.now - start < FaultChecks.patience, "it took \(ContinuousClock.now - start)")
         report.add("\(options.backend) fault", count: count, failures: failures)
