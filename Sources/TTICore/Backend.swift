@@ -35,6 +35,7 @@ package protocol Backend: AnyObject {
     /// A tensor in the arena, its contents undefined.
     func allocate(_ shape: Shape, _ dtype: DType) -> Tensor
     /// A matrix `[outputs, inputs]` (a Linear's weight), packed for this device.
+    /// - Parameter use: how many tokens it is mostly multiplied with; a hint.
     func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix
     /// A kernel `[outputs, inputs, height, width]`, packed for this device.
     func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution
