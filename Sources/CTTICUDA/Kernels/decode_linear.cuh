@@ -368,7 +368,7 @@ INLINE void multiply(const tti_decode_linear &p) {
     DECODE_LINEAR(name##_3_short, Weight, 3, depth_of_short, 1, normed, false, 1) \
     DECODE_LINEAR(name##_4_short, Weight, 4, depth_of_short, 1, normed, false, 1)
 
-// More rows than one tall operand has room for beside the norm.
+// More rows than one tall operand has room for with a norm.
 #define DECODE_LINEARS_OF_ROWS(name, Weight, depth) \
     DECODE_LINEAR(name##_1_rows, Weight, 1, depth, 2, true, true, 2) \
     DECODE_LINEAR(name##_2_rows, Weight, 2, depth, 1, true, true, 2)
