@@ -14,6 +14,7 @@ const ctti_attention_kernels *ctti_attention(ctti_isa isa, bool rounded) {
     switch (isa) {
     case CTTI_AVX2: return &ctti_attention_avx2;
     case CTTI_AVX512:
+    case CTTI_AVX512BF16:
     case CTTI_AMX: return &ctti_attention_avx512;
     default: return &ctti_attention_portable;
     }

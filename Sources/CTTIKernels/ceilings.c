@@ -45,3 +45,12 @@ double ctti_multiply_adds(ctti_isa isa, size_t rounds, float *result) {
     (void)isa;
     return multiply_adds(rounds, result);
 }
+
+double ctti_tile_multiply_adds(ctti_isa isa, bool int8, size_t rounds) {
+#if defined(__x86_64__)
+    if (isa == CTTI_AMX) return ctti_multiply_adds_amx(int8, rounds);
+    if (isa == CTTI_AVX512BF16 && !int8) return ctti_multiply_adds_avx512bf16(rounds);
+#endif
+    (void)isa, (void)int8, (void)rounds;
+    return 0;
+}

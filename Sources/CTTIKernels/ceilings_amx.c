@@ -1,11 +1,10 @@
-#include "ceilings_tables.h"
-
 #if defined(__x86_64__)
 
 #include "amx_tiles.h"
+#include "ceilings_tables.h"
 
 // Four sums and four operands, all in tiles.
-CTTI_AMX_TARGET double ctti_tile_multiply_adds(bool int8, size_t rounds) {
+CTTI_AMX_TARGET double ctti_multiply_adds_amx(bool int8, size_t rounds) {
     _Alignas(64) uint8_t operand[1024];
     // As bfloat16: 1.5; as int8: 63 and -64.
     for (size_t i = 0; i < sizeof operand; i++) operand[i] = i % 2 ? 0x3f : 0xc0;
@@ -34,13 +33,6 @@ CTTI_AMX_TARGET double ctti_tile_multiply_adds(bool int8, size_t rounds) {
     }
     ctti_tiles_end();
     return 4.0 * 2 * 16 * 16 * (int8 ? 64 : 32) * (double)rounds;
-}
-
-#else
-
-double ctti_tile_multiply_adds(bool int8, size_t rounds) {
-    (void)int8, (void)rounds;
-    return 0;
 }
 
 #endif

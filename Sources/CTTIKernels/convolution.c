@@ -19,7 +19,7 @@ static size_t bordered_width(const ctti_convolution *call) {
     return (call->output_width - 1) * call->stride + call->kernel_width;
 }
 
-// What tiles read past the copy: up to 16 pixels of the last row, and the rest of a run.
+// What products of rounded rows read past the copy: up to 16 pixels of the last row, and the rest of a run.
 static size_t slack(const ctti_convolution *call) {
     return 16 * call->stride * call->channels + CTTI_TILE_INPUTS;
 }
@@ -28,8 +28,8 @@ static size_t copied_elements(const ctti_convolution *call, size_t rows) {
     return ((rows - 1) * call->stride + call->kernel_height) * bordered_width(call) * call->channels;
 }
 
-size_t ctti_convolution_scratch(const ctti_convolution *call, size_t rows, bool on_tiles) {
-    if (on_tiles) return (copied_elements(call, rows) + slack(call) + 1) / 2;
+size_t ctti_convolution_scratch(const ctti_convolution *call, size_t rows, bool rounded) {
+    if (rounded) return (copied_elements(call, rows) + slack(call) + 1) / 2;
     return is_in_place(call) ? 0 : copied_elements(call, rows);
 }
 
@@ -109,8 +109,9 @@ static void round_row(const ctti_convolution *call, ptrdiff_t y, uint16_t *targe
     memset(target + inside * channels, 0, (width - left - inside) * channels * sizeof(uint16_t));
 }
 
-void ctti_convolve_tiles(
-    const ctti_convolution *call, size_t first_row, size_t end_row, size_t first, size_t end, float *scratch) {
+void ctti_convolve_rounded(
+    ctti_isa isa, const ctti_convolution *call, size_t first_row, size_t end_row, size_t first, size_t end,
+    float *scratch) {
     uint16_t *rows = (uint16_t *)scratch;
     size_t row_elements = bordered_width(call) * call->channels, count = end_row - first_row;
     size_t copied = copied_elements(call, count);
@@ -131,5 +132,5 @@ void ctti_convolve_tiles(
     product.group_stride = call->stride * row_elements;
     product.group_output_stride = call->output_row_stride;
     size_t units = (product.rows + 15) / 16;
-    ctti_multiply_tiles(&product, rows, 0, units * count, first, end);
+    ctti_multiply_rounded(isa, &product, rows, 0, units * count, first, end);
 }

@@ -11,6 +11,7 @@ const ctti_decode_attention_kernels *ctti_decode_attention(ctti_isa isa) {
     switch (isa) {
     case CTTI_AVX2: return &ctti_decode_attention_avx2;
     case CTTI_AVX512:
+    case CTTI_AVX512BF16:
     case CTTI_AMX: return &ctti_decode_attention_avx512;
     default: return &ctti_decode_attention_portable;
     }

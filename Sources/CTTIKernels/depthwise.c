@@ -6,6 +6,7 @@ void ctti_convolve_depthwise(ctti_isa isa, const ctti_depthwise *call, size_t fi
     switch (isa) {
 #if defined(__x86_64__)
     case CTTI_AVX512:
+    case CTTI_AVX512BF16:
     case CTTI_AMX: ctti_depthwise_avx512(call, first_row, end_row); break;
     case CTTI_AVX2: ctti_depthwise_avx2(call, first_row, end_row); break;
 #endif

@@ -7,6 +7,7 @@ static const ctti_linear_kernels *kernels_for(ctti_isa isa) {
     switch (isa) {
 #if defined(__x86_64__)
     case CTTI_AVX512:
+    case CTTI_AVX512BF16:
     case CTTI_AMX: return &ctti_linear_avx512;
     case CTTI_AVX2: return &ctti_linear_avx2;
 #endif

@@ -27,4 +27,16 @@ extern const ctti_linear_kernels ctti_linear_portable;
 #if defined(__x86_64__)
 extern const ctti_linear_kernels ctti_linear_avx2;
 extern const ctti_linear_kernels ctti_linear_avx512;
+
+// As ctti_multiply_rounded and ctti_multiply_rounded_gated, by VDPBF16PS and on AMX.
+void ctti_multiply_pairs(
+    const ctti_product *product, const uint16_t *x, size_t first_unit, size_t end_unit, size_t first, size_t end);
+void ctti_multiply_pairs_gated(
+    const ctti_product *product, const uint16_t *x, bool gate_first, uint16_t *target, size_t target_stride,
+    size_t first_unit, size_t end_unit, size_t first, size_t end);
+void ctti_multiply_tiles(
+    const ctti_product *product, const uint16_t *x, size_t first_unit, size_t end_unit, size_t first, size_t end);
+void ctti_multiply_tiles_gated(
+    const ctti_product *product, const uint16_t *x, bool gate_first, uint16_t *target, size_t target_stride,
+    size_t first_unit, size_t end_unit, size_t first, size_t end);
 #endif

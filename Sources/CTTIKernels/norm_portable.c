@@ -13,6 +13,7 @@ const ctti_norm_kernels *ctti_norm(ctti_isa isa) {
     switch (isa) {
     case CTTI_AVX2: return &ctti_norm_avx2;
     case CTTI_AVX512:
+    case CTTI_AVX512BF16:
     case CTTI_AMX: return &ctti_norm_avx512;
     default: return &ctti_norm_portable;
     }

@@ -52,6 +52,7 @@ void ctti_softmax(
     switch (isa) {
 #if defined(__x86_64__)
     case CTTI_AVX512:
+    case CTTI_AVX512BF16:
     case CTTI_AMX: softmax_avx512(row, seen, count, scale, key_bias, score_bias); break;
     case CTTI_AVX2: softmax_avx2(row, seen, count, scale, key_bias, score_bias); break;
 #endif

@@ -11,6 +11,7 @@ const ctti_winograd_kernels *ctti_winograd_for(ctti_isa isa) {
     switch (isa) {
     case CTTI_AVX2: return &ctti_winograd_avx2;
     case CTTI_AVX512:
+    case CTTI_AVX512BF16:
     case CTTI_AMX: return &ctti_winograd_avx512;
     default: return &ctti_winograd_portable;
     }

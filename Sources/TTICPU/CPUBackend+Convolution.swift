@@ -5,9 +5,9 @@ package import TTICore
 /// memory.
 final class ConvolutionPanels {
     let whole: Panels
-    /// The four kernels of an upsampled image's pixels, made when the first one comes; those for tiles are bfloat16.
+    /// The four kernels of an upsampled image's pixels, made when the first one comes; those of rounded rows are bfloat16.
     var phases: [ConvolutionPhase]?
-    var tilePhases: [ConvolutionPhase]?
+    var roundedPhases: [ConvolutionPhase]?
 
     init(_ whole: Panels) { self.whole = whole }
 }
@@ -62,9 +62,9 @@ extension CPUBackend {
         guard y.elementCount > 0 else { return y }
         let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
         let product = unsafe product(x, form.whole, y, bias: bias, activation, adding: residual)
-        let onTiles = usesTiles(form.whole, tokens: size.height * size.width)
+        let isRounded = roundsRows(form.whole, tokens: size.height * size.width)
         if weight.kernelHeight * weight.kernelWidth == 1 && geometry == ConvolutionGeometry() {
-            unsafe multiply(product, panels: form.whole.count, onTiles: onTiles)
+            unsafe multiply(product, panels: form.whole.count, rounded: isRounded)
             return y
         }
         let call = unsafe ctti_convolution(
@@ -75,20 +75,20 @@ extension CPUBackend {
             product: product)
         if let m = unsafe winogradTile(call, form.whole) {
             unsafe convolveByWinograd(call, batch: batch, m: m, form.whole)
-        } else if unsafe !onTiles && CPUBackend.gathersPatches(call, form.whole) {
+        } else if unsafe !isRounded && CPUBackend.gathersPatches(call, form.whole) {
             unsafe convolvePatches(call, batch: batch, form.whole)
         } else if geometry.upsampling == 2 && geometry.stride == 1,
-            let phases = phases(of: weight, geometry, forTiles: onTiles)
+            let phases = phases(of: weight, geometry, rounded: isRounded)
         {
             for phase in phases {
                 let part = unsafe phase.part(of: call)
                 guard unsafe part.output_height > 0 && part.output_width > 0 else { continue }
                 unsafe convolve(
-                    part, batch: batch, imageSize: y.elementCount / batch, phase.panels.count, onTiles: onTiles)
+                    part, batch: batch, imageSize: y.elementCount / batch, phase.panels.count, rounded: isRounded)
             }
         } else {
             unsafe convolve(
-                call, batch: batch, imageSize: y.elementCount / batch, form.whole.count, onTiles: onTiles)
+                call, batch: batch, imageSize: y.elementCount / batch, form.whole.count, rounded: isRounded)
         }
         return y
     }
@@ -96,15 +96,15 @@ extension CPUBackend {
     /// Blocks of output rows: at least four for each thread, and the copy of what they see stays in the second-level cache.
     /// When there are too few rows, blocks of outputs too.
     /// - Parameter imageSize: floats from one image of the result to the next.
-    private func convolve(_ call: ctti_convolution, batch: Int, imageSize: Int, _ panels: Int, onTiles: Bool) {
+    private func convolve(_ call: ctti_convolution, batch: Int, imageSize: Int, _ panels: Int, rounded: Bool) {
         let height = unsafe call.output_height
         let wanted = 4 * pool.threadCount
-        // On tiles a small image is one block, cut up by outputs: its kernel is larger than it, and read once. In turns, 1280
-        // channels, one core: 2.2 times as fast at 8×8, 1.7 at 16×16.
-        let isSmall = unsafe onTiles && height * call.output_width <= 1024
+        // Of rounded rows a small image is one block, cut up by outputs: its kernel is larger than it, and read once. In turns,
+        // 1280 channels, one core, AMX: 2.2 times as fast at 8×8, 1.7 at 16×16.
+        let isSmall = unsafe rounded && height * call.output_width <= 1024
         var block = isSmall ? height : max(1, min(height, batch * height / wanted))
         func scratchCount(_ rows: Int) -> Int {
-            unsafe withUnsafePointer(to: call) { unsafe ctti_convolution_scratch($0, rows, onTiles) }
+            unsafe withUnsafePointer(to: call) { unsafe ctti_convolution_scratch($0, rows, rounded) }
         }
         while block > 1 && scratchCount(block) > (isSmall ? 256 << 10 : 128 << 10) { block -= 1 }
         let blocks = (height + block - 1) / block
@@ -124,8 +124,8 @@ extension CPUBackend {
             unsafe withUnsafePointer(to: call) {
                 let (end, first) = (min(height, row + block), panels * panel / panelBlocks)
                 let endPanel = panels * (panel + 1) / panelBlocks
-                if onTiles {
-                    unsafe ctti_convolve_tiles($0, row, end, first, endPanel, scratch)
+                if rounded {
+                    unsafe ctti_convolve_rounded(isa, $0, row, end, first, endPanel, scratch)
                 } else {
                     unsafe ctti_convolve(isa, $0, row, end, first, endPanel, scratch)
                 }

@@ -2,7 +2,7 @@ internal import CTTIKernels
 import TTICore
 
 // Attention as the formula reads: three operations, each from memory to memory. The products are those of `linear`, on
-// tiles where that is; only the scores between them are what flash attention saves.
+// tiles where attention is; only the scores between them are what flash attention saves.
 extension CPUBackend {
     func attendEagerly(
         _ call: AttentionCall, _ q: Columns, _ k: Columns, _ v: Columns, _ scale: Float, _ mask: AttentionMask,
@@ -64,7 +64,7 @@ extension CPUBackend {
             panels: panels.elements.pointer, bias: nil, residual: nil, y: y, output_stride: outputStride,
             rows: call.queries, outputs: panels.outputs, activation: CTTI_IDENTITY, wide: panels.isWide,
             group_stride: 0, group_output_stride: 0)
-        unsafe multiply(product, panels: panels.count, onTiles: usesTiles(panels, tokens: call.queries))
+        unsafe multiply(product, panels: panels.count, rounded: roundsRows(panels, tokens: call.queries))
     }
 
     private func softmax(_ scores: Tensor, _ call: AttentionCall, _ scale: Float, _ mask: AttentionMask) {

@@ -93,13 +93,14 @@ extension CPUBackend {
         let panels = unsafe unsafeDowncast(weight.form, to: Panels.self)
         let product = unsafe product(x, panels, y, bias: bias, activation, adding: residual)
         let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
-        unsafe multiply(product, panels: panels.count, onTiles: usesTiles(panels, tokens: tokens))
+        unsafe multiply(product, panels: panels.count, rounded: roundsRows(panels, tokens: tokens))
         return y
     }
 
-    /// Whether a product is done on AMX's tiles: by the tokens (or pixels) of one entry of the batch, never by the batch.
-    func usesTiles(_ panels: Panels, tokens: Int) -> Bool {
-        instructionSet == .amx && !panels.isWide && tokens >= 16
+    /// Whether a product rounds its rows to bfloat16, which AMX's tiles and VDPBF16PS multiply: by the tokens (or pixels) of
+    /// one entry of the batch, never by the batch.
+    func roundsRows(_ panels: Panels, tokens: Int) -> Bool {
+        (instructionSet == .amx || instructionSet == .avx512bf16) && !panels.isWide && tokens >= 16
     }
 
     /// A product of all rows of `x`; traps when an operand's shape is wrong.
@@ -118,8 +119,8 @@ extension CPUBackend {
     }
 
     /// Cut up as the threads like it: the bits do not depend on it.
-    func multiply(_ product: ctti_product, panels: Int, onTiles: Bool) {
-        if onTiles { return unsafe multiplyOnTiles(product, panels: panels) }
+    func multiply(_ product: ctti_product, panels: Int, rounded: Bool) {
+        if rounded { return unsafe multiplyRounded(product, panels: panels) }
         let (rows, inputs) = unsafe (product.rows, product.segments * product.segment_depth)
         // Blocks of rows that stay in the second-level cache.
         let rowBlocks = (rows + 111) / 112

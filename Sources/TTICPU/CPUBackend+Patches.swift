@@ -40,7 +40,7 @@ extension CPUBackend {
                 unsafe product.segment_depth = depth
                 unsafe product.segment_stride = depth
                 unsafe product.rows = count
-                unsafe multiply(product, panels: panels.count, onTiles: false)
+                unsafe multiply(product, panels: panels.count, rounded: false)
             }
         }
     }

@@ -5,22 +5,23 @@ package import TTICore
 /// The CPU: our own kernels (CTTIKernels). Activations are float32; weights are float32 or bfloat16 (which
 /// are widened in registers), and so is the key-value cache.
 ///
-/// With bfloat16 weights and AMX, products of 16 tokens of a batch entry and more round their activations to bfloat16 too
-/// (`usesTiles`), and so does attention of as many queries; nothing else does. With int8 weights every product quantises its
+/// With bfloat16 weights and AMX or AVX-512's BF16, products of 16 tokens of a batch entry and more round their activations to
+/// bfloat16 too (`roundsRows`), and with AMX so does attention of as many queries; nothing else does. With int8 weights every product quantises its
 /// rows; convolutions, tables and the cache are bfloat16.
 ///
 /// Operations run at once, on the caller's thread and the pool's; `synchronize` waits for nothing and only reports.
 package final class CPUBackend: Backend {
     /// Which kernels are used; tests force each.
     package enum InstructionSet: String, CaseIterable, Sendable {
-        case portable, avx2, avx512, amx
+        case portable, avx2, avx512, avx512bf16, amx
 
         /// Whether this processor has it.
         package var isAvailable: Bool { ctti_has_isa(isa) }
-        /// The best that this processor has.
+        /// The fastest that this processor has.
         package static var best: InstructionSet {
             switch ctti_best_isa() {
             case CTTI_AMX: .amx
+            case CTTI_AVX512BF16: .avx512bf16
             case CTTI_AVX512: .avx512
             case CTTI_AVX2: .avx2
             default: .portable
@@ -31,6 +32,7 @@ package final class CPUBackend: Backend {
             case .portable: CTTI_PORTABLE
             case .avx2: CTTI_AVX2
             case .avx512: CTTI_AVX512
+            case .avx512bf16: CTTI_AVX512BF16
             case .amx: CTTI_AMX
             }
         }

@@ -45,14 +45,13 @@ extension CPUBackend {
         } / 1000
     }
 
-    /// TFLOP/s of tiles of bfloat16 or int8, on all threads together; nil where there are none.
+    /// TFLOP/s of tiles of bfloat16 or int8, or of VDPBF16PS, on all threads together; nil where there are none.
     package func measureTileRate(_ dtype: DType) -> Double? {
-        guard instructionSet == .amx else { return nil }
-        let isInt8 = dtype == .int8
-        let rounds = 50_000
-        let operations = ctti_tile_multiply_adds(isInt8, 1) * Double(rounds * pool.threadCount * 4)
+        let (isa, isInt8, rounds) = (isa, dtype == .int8, 50_000)
+        let operations = ctti_tile_multiply_adds(isa, isInt8, 1) * Double(rounds * pool.threadCount * 4)
+        guard operations > 0 else { return nil }
         return rate(operations) {
-            pool.forEach(pool.threadCount * 4) { _ in _ = ctti_tile_multiply_adds(isInt8, rounds) }
+            pool.forEach(pool.threadCount * 4) { _ in _ = ctti_tile_multiply_adds(isa, isInt8, rounds) }
         } / 1000
     }
 

@@ -5,8 +5,8 @@ import TTICore
 ///
 /// When every pixel stands for 2×2, output pixel (2y + v, 2x + u) of a 3×3 kernel sees only 2×2 different pixels: for each
 /// (v, u), the phase, the taps that meet in a pixel are summed beforehand. That takes 4/9 of the multiply-adds, and the image
-/// is read at its own size. The sums are held in float32, in which those of bfloat16 weights are all but exact; for AMX's tiles
-/// they are rounded to bfloat16 once more.
+/// is read at its own size. The sums are held in float32, in which those of bfloat16 weights are all but exact; for
+/// rounded rows they are rounded to bfloat16 once more.
 struct ConvolutionPhase {
     let panels: Panels
     let geometry: ConvolutionGeometry
@@ -59,10 +59,10 @@ struct PhaseAxis {
 extension CPUBackend {
     /// The phases of a kernel; nil when there is no memory for them.
     func phases(
-        of weight: PreparedConvolution, _ geometry: ConvolutionGeometry, forTiles: Bool
+        of weight: PreparedConvolution, _ geometry: ConvolutionGeometry, rounded: Bool
     ) -> [ConvolutionPhase]? {
         let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
-        let made = forTiles ? form.tilePhases : form.phases
+        let made = rounded ? form.roundedPhases : form.phases
         if let made, made[0].geometry == geometry { return made }
         let rows = unpacked(form.whole)
         var phases: [ConvolutionPhase] = []
@@ -82,13 +82,13 @@ extension CPUBackend {
                     }
                 }
                 let matrix = HostTensor(sums, [weight.outputs, count])
-                let type = forTiles ? DType.bfloat16 : .float32
+                let type = rounded ? DType.bfloat16 : .float32
                 guard let panels = try? pack(matrix, segments: vertical.size, as: type) else { return nil }
                 phases.append(
                     ConvolutionPhase(panels: panels, geometry: geometry, vertical: vertical, horizontal: horizontal))
             }
         }
-        if forTiles { form.tilePhases = phases } else { form.phases = phases }
+        if rounded { form.roundedPhases = phases } else { form.phases = phases }
         return phases
     }
 

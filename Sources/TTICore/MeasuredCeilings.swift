@@ -6,7 +6,7 @@ package struct MeasuredCeilings: Sendable {
     package let copyGBs: Double
     /// TFLOP/s of float32 multiply-adds.
     package let teraFLOPs: Double
-    /// TFLOP/s on tiles (AMX, tensor cores) of bfloat16, where the device has them.
+    /// TFLOP/s of bfloat16 on tiles (AMX, tensor cores) or by VDPBF16PS, where the device has them.
     package let tileTeraFLOPs: Double?
     /// TOP/s on tiles of int8, where the device has them.
     package let tileTeraOPs: Double?

@@ -116,7 +116,7 @@ enum CompareCommand: Command {
         var text =
             "\(report.backend), \(report.device), \(report.threads) threads, \(report.clock.rawValue) time, \(report.attention.rawValue) attention; measured here: reads "
             + "\(decimals(ceilings.readGBs, 1)) GB/s, \(decimals(ceilings.teraFLOPs * 1000, 0)) GFLOP/s in float32"
-            + (ceilings.tileTeraFLOPs.map { ", \(decimals($0 * 1000, 0)) on tiles in bf16" } ?? "") + "\n"
+            + (ceilings.tileTeraFLOPs.map { ", \(decimals($0 * 1000, 0)) in bf16" } ?? "") + "\n"
         for model in report.models {
             text +=
                 "\n\(harmless(model.name)), \(model.precision.rawValue): \(durationText(seconds: model.seconds)) an image, "

@@ -57,7 +57,7 @@ enum DevicesCommand: Command {
         guard ceilings.readGBs > 0 else { return "not measured" }
         return "reads \(decimals(ceilings.readGBs, 1)) GB/s, copies \(decimals(ceilings.copyGBs, 1)) GB/s, "
             + "\(decimals(ceilings.teraFLOPs * 1000, 0)) GFLOP/s in float32"
-            + (ceilings.tileTeraFLOPs.map { ", \(decimals($0 * 1000, 0)) on tiles in bf16" } ?? "") + " (measured now)"
+            + (ceilings.tileTeraFLOPs.map { ", \(decimals($0 * 1000, 0)) in bf16" } ?? "") + " (measured now)"
     }
 
     private static func json(_ reports: [DeviceReport], _ cuda: CUDAReport, _ faults: [CUDAReport.Fault]) -> JSON {

@@ -78,7 +78,7 @@ extension GenerateCommand {
             "Standard output has the path of each image, a line each; with --json an object each.",
             "Checkpoints that ship are found in the folder that TTI_AR_CHECKPOINTS names, in Checkpoints beside the program or above "
                 + "it, and in tti-ar/Checkpoints of the XDG data folders.",
-            "TTI_CPU=portable, avx2, avx512 or amx forces the instruction set (the best that the processor has).",
+            "TTI_CPU=portable, avx2, avx512, avx512bf16 or amx forces the instruction set (the fastest that the processor has).",
             "Exit codes: 0 all images are on disk, 64 usage, 65 bad input, 66 input missing, 73 output cannot be created, "
                 + "74 reading or writing failed, 75 run the same command to finish, 78 invalid checkpoint, 80 out of memory, "
                 + "81 not a number, 83 some of several failed, 130 stopped.",

@@ -9,7 +9,7 @@ internal import TTITestSupport
 struct Ceilings {
     /// GB/s.
     let read, copy: Double
-    /// TFLOP/s of multiply-adds: of float32, or on tiles of bfloat16 when that is what products of many rows use.
+    /// TFLOP/s of multiply-adds: of float32, or on tiles (or by VDPBF16PS) of bfloat16 when that is what products of many rows use.
     let matrix: Double
 
     init(_ backend: CPUBackend) throws {

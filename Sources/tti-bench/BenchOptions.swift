@@ -13,7 +13,7 @@ struct BenchOptions {
 
           --filter TEXT    only cases with TEXT in their name; given more than once, any of the texts
           --all            also the small cases that the tests check
-          --isa NAME       portable, avx2, avx512 or amx (the best that this processor has)
+          --isa NAME       portable, avx2, avx512, avx512bf16 or amx (the fastest that this processor has)
           --dtype NAME     weights and cache in f32, bf16 or int8 (bf16)
           --threads N      (the cores that this process may use)
           --seconds X      time for each case (0.5)
@@ -48,7 +48,7 @@ struct BenchOptions {
             case "--isa":
                 let name = try value(argument)
                 guard let set = CPUBackend.InstructionSet(rawValue: name) else {
-                    throw Failure(text: "--isa is portable, avx2, avx512 or amx, not '\(name)'")
+                    throw Failure(text: "--isa is portable, avx2, avx512, avx512bf16 or amx, not '\(name)'")
                 }
                 guard set.isAvailable else { throw Failure(text: "this processor has no \(name)") }
                 instructionSet = set

@@ -88,13 +88,20 @@ struct OperationChecks {
         ReferenceBackend(
             weightType: backend.weightType,
             activationType: backend.activationType == .bfloat16 ? .bfloat16 : .float64, cacheType: backend.cacheType,
-            roundsProducts: roundsProducts(backend), roundsRows: backend.activationType != .bfloat16)
+            roundsProducts: roundsProducts(backend), roundsAttention: roundsAttention(backend),
+            roundsRows: backend.activationType != .bfloat16)
     }
 
-    /// Whether a processor does products of many tokens on tiles, which round their inputs.
+    /// Whether a processor rounds the rows of products of many tokens.
     private func roundsProducts(_ backend: any Backend) -> Bool {
-        guard let processor = backend as? CPUBackend else { return false }
-        return processor.instructionSet == .amx && processor.weightType != .float32
+        guard let processor = backend as? CPUBackend, processor.weightType != .float32 else { return false }
+        return processor.instructionSet == .amx || processor.instructionSet == .avx512bf16
+    }
+
+    /// Whether it does attention of many queries on tiles, which round its operands.
+    private func roundsAttention(_ backend: any Backend) -> Bool {
+        guard let processor = backend as? CPUBackend, processor.weightType != .float32 else { return false }
+        return processor.instructionSet == .amx
     }
 
     private func differences(
@@ -104,7 +111,9 @@ struct OperationChecks {
         let tolerance: Tolerance =
             backend.activationType == .bfloat16
             ? .ofBFloat16Activations(opCase.operation)
-            : .of(opCase.operation, roundsProducts: backend.weightType == .int8 || roundsProducts(backend))
+            : .of(
+                opCase.operation, roundsProducts: backend.weightType == .int8 || roundsProducts(backend),
+                roundsAttention: backend.weightType == .int8 || roundsAttention(backend))
         for (output, reference) in zip(outputs, expected) {
             let difference = Difference(output, from: reference)
             if !difference.isWithin(tolerance) { return "\(difference)" }

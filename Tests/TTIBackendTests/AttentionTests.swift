@@ -57,7 +57,7 @@ import Testing
     }
 
     static func tolerance(_ set: CPUBackend.InstructionSet, _ weightType: DType, _ e: Extents) -> Tolerance {
-        .of("attention", roundsProducts: e.queries >= 16 && set.roundsProducts(weightType))
+        .of("attention", roundsAttention: e.queries >= 16 && set.roundsAttention(weightType))
     }
 
     @Test(arguments: BackendComparison.instructionSets, [DType.float32, .bfloat16])
@@ -95,9 +95,9 @@ import Testing
     @Test(arguments: BackendComparison.instructionSets, [DType.float32, .bfloat16])
     func `eager attention equals the reference's`(set: CPUBackend.InstructionSet, weightType: DType) throws {
         // Bit for bit what flash attention does is not asked: sums go in another order.
-        let rounds = set.roundsProducts(weightType)
+        let rounds = set.roundsAttention(weightType)
         let reference = ReferenceBackend(
-            weightType: weightType == .float32 ? .float64 : weightType, cacheType: weightType, roundsProducts: rounds)
+            weightType: weightType == .float32 ? .float64 : weightType, cacheType: weightType, roundsAttention: rounds)
         func expect(_ e: Extents, _ body: (any Backend) -> Tensor) throws {
             let backend = try BackendComparison.cpu(set, weightType: weightType)
             backend.attentionForm = .eager

@@ -33,8 +33,9 @@ enum BackendComparison {
     ) throws {
         let backend = try cpu(set, weightType: cacheType)
         let type = cacheType == .float32 ? DType.float64 : cacheType
-        let rounds = set.roundsProducts(cacheType)
-        let reference = ReferenceBackend(weightType: type, cacheType: type, roundsProducts: rounds)
+        let reference = ReferenceBackend(
+            weightType: type, cacheType: type, roundsProducts: set.roundsProducts(cacheType),
+            roundsAttention: set.roundsAttention(cacheType))
         let difference = try Difference(
             OpOutput(body(backend), on: backend), from: OpOutput(body(reference), on: reference))
         #expect(difference.isWithin(tolerance), "\(name) on \(set.rawValue): \(difference)")

@@ -12,7 +12,11 @@ struct CPUVariant: Sendable, CustomTestStringConvertible {
     var testDescription: String { "\(instructionSet) \(weightType) \(threads) threads" }
 
     /// What its results are compared with.
-    var oracle: Oracle { Oracle(weightType: weightType, roundsProducts: instructionSet.roundsProducts(weightType)) }
+    var oracle: Oracle {
+        Oracle(
+            weightType: weightType, roundsProducts: instructionSet.roundsProducts(weightType),
+            roundsAttention: instructionSet.roundsAttention(weightType))
+    }
 
     func backend() -> CPUBackend {
         CPUBackend(weightType: weightType, threads: threads, instructionSet: instructionSet)
@@ -25,12 +29,19 @@ struct CPUVariant: Sendable, CustomTestStringConvertible {
 }
 
 extension CPUBackend.InstructionSet {
-    /// Whether products of many tokens are done on tiles.
-    func roundsProducts(_ weightType: DType) -> Bool { self == .amx && weightType != .float32 }
+    /// Whether products of many tokens round their rows.
+    func roundsProducts(_ weightType: DType) -> Bool {
+        (self == .amx || self == .avx512bf16) && weightType != .float32
+    }
+
+    /// Whether attention of many queries is done on tiles, which round its operands.
+    func roundsAttention(_ weightType: DType) -> Bool { self == .amx && weightType != .float32 }
 
     /// The reference that does as this instruction set should.
     func reference(_ weightType: DType) -> ReferenceBackend {
-        ReferenceBackend(weightType: weightType, roundsProducts: roundsProducts(weightType))
+        ReferenceBackend(
+            weightType: weightType, roundsProducts: roundsProducts(weightType),
+            roundsAttention: roundsAttention(weightType))
     }
 }
 
@@ -38,14 +49,16 @@ extension CPUBackend.InstructionSet {
 struct Oracle: Hashable {
     let weightType: DType
     let roundsProducts: Bool
+    let roundsAttention: Bool
 
     /// What each says to every checked case, computed once.
     private static let expectations: [Oracle: [[OpOutput]]] = {
         var results: [Oracle: [[OpOutput]]] = [:]
         for oracle in Set(CPUVariant.all.map(\.oracle)) {
-            let (type, roundsProducts) = (oracle.weightType, oracle.roundsProducts)
+            let type = oracle.weightType
             let reference = ReferenceBackend(
-                weightType: type, cacheType: type.besideMatrices, roundsProducts: roundsProducts)
+                weightType: type, cacheType: type.besideMatrices, roundsProducts: oracle.roundsProducts,
+                roundsAttention: oracle.roundsAttention)
             results[oracle] = OpCase.checked.map { (try? $0.run(on: reference)) ?? [] }
         }
         return results
@@ -54,7 +67,9 @@ struct Oracle: Hashable {
     func expected(_ index: Int) throws -> [OpOutput] { try #require(Oracle.expectations[self]?[index]) }
 
     func tolerance(_ opCase: OpCase) -> Tolerance {
-        .of(opCase.operation, roundsProducts: roundsProducts || weightType == .int8)
+        .of(
+            opCase.operation, roundsProducts: roundsProducts || weightType == .int8,
+            roundsAttention: roundsAttention || weightType == .int8)
     }
 }
 

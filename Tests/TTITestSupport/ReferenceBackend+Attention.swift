@@ -24,7 +24,7 @@ extension ReferenceBackend {
         let scoreBias = mask.scoreBias?.doubles()
         func operand(_ columns: Columns) -> [Double] {
             let values = columns.doubles()
-            return roundsProducts && queries >= 16 ? values.map { DType.bfloat16.rounding($0) } : values
+            return roundsAttention && queries >= 16 ? values.map { DType.bfloat16.rounding($0) } : values
         }
         let (qs, ks, vs) = (operand(q), operand(k), operand(v))
         let headWidth = width / heads

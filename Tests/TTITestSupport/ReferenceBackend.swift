@@ -10,10 +10,11 @@ package final class ReferenceBackend: Backend {
     package let weightType: DType
     package let activationType: DType
     package let cacheType: DType
-    /// Whether products of 16 tokens (or pixels) of an entry and more are done as AMX does them in bfloat16: with rounded
-    /// activations, and rounded sums of the taps that meet in a pixel of an upsampled image. Attention of as many queries
-    /// rounds its operands; softmax's weights are exact here.
+    /// Whether products of 16 tokens (or pixels) of an entry and more are done as AMX and AVX-512's BF16 do them: with
+    /// activations rounded to bfloat16, and rounded sums of the taps that meet in a pixel of an upsampled image.
     package let roundsProducts: Bool
+    /// Whether attention of 16 queries and more rounds its operands to bfloat16, as AMX does; softmax's weights are exact here.
+    package let roundsAttention: Bool
     /// Whether a row that is a token of its own (decoding) is rounded before it is multiplied: to int8 beside such weights, and
     /// after a norm to an activation.
     package let roundsRows: Bool
@@ -27,12 +28,13 @@ package final class ReferenceBackend: Backend {
     ///   - activationType: float64 keeps a chain of operations exact, float32 and bfloat16 round after each; constants stay
     ///     exact.
     ///   - cacheType: what keys and values are rounded to.
-    ///   - roundsProducts: only for weights in bfloat16 or int8.
+    ///   - roundsProducts: only for weights in bfloat16 or int8, and so is `roundsAttention`.
     ///   - roundsRows: as the property says.
     ///   - arenaBytes: how much memory there is before anyone reserves; pages that are never touched cost nothing.
     package init(
         weightType: DType = .float64, activationType: DType = .float64, cacheType: DType = .float64,
-        roundsProducts: Bool = false, roundsRows: Bool = true, arenaBytes: Int = 1 << 30
+        roundsProducts: Bool = false, roundsAttention: Bool = false, roundsRows: Bool = true,
+        arenaBytes: Int = 1 << 30
     ) {
         precondition([.float64, .float32, .bfloat16, .int8].contains(weightType), "weights in \(weightType)")
         precondition([.float64, .float32, .bfloat16].contains(activationType), "activations in \(activationType)")
@@ -41,6 +43,7 @@ package final class ReferenceBackend: Backend {
         self.activationType = activationType
         self.cacheType = cacheType
         self.roundsProducts = roundsProducts && weightType.besideMatrices == .bfloat16
+        self.roundsAttention = roundsAttention && weightType.besideMatrices == .bfloat16
         self.roundsRows = roundsRows
         arena = Arena(buffer: ReferenceBackend.pages(arenaBytes))
     }

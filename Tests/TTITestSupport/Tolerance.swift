@@ -70,13 +70,17 @@ package struct Tolerance: Sendable, Equatable {
     }
 
     /// What holds for an operation of `Backend`; traps for a name that it does not know.
-    /// - Parameter roundsProducts: as in `ReferenceBackend`.
-    package static func of(_ operation: String, roundsProducts: Bool = false) -> Tolerance {
+    /// - Parameters:
+    ///   - roundsProducts: as in `ReferenceBackend`.
+    ///   - roundsAttention: the same.
+    package static func of(
+        _ operation: String, roundsProducts: Bool = false, roundsAttention: Bool = false
+    ) -> Tolerance {
         switch operation {
         case "normLinear" where roundsProducts, "gatedFeedForward" where roundsProducts,
             "groupNormConvolve" where roundsProducts:
             roundedFused
-        case "attention" where roundsProducts: roundedAttention
+        case "attention" where roundsAttention: roundedAttention
         case "embed", "append", "concatenate", "gather", "depthToSpace", "increment", "sample", "maskedPlaces",
             "unmask", "nearestCode", "guideAndSample":
             exact

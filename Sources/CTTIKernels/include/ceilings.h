@@ -14,5 +14,5 @@ uint64_t ctti_read_all(ctti_isa isa, const void *memory, size_t bytes, size_t st
 // their sum.
 double ctti_multiply_adds(ctti_isa isa, size_t rounds, float *result);
 
-// The same on AMX's tiles, of bfloat16 or of int8; only with CTTI_AMX.
-double ctti_tile_multiply_adds(bool int8, size_t rounds);
+// The same of bfloat16 by VDPBF16PS or on AMX's tiles, and of int8 on tiles; 0 where the instruction set has neither.
+double ctti_tile_multiply_adds(ctti_isa isa, bool int8, size_t rounds);

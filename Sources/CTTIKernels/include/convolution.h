@@ -19,18 +19,19 @@ typedef struct {
     ctti_product product;
 } ctti_convolution;
 
-// How many floats of scratch some rows of the result take; 0 when the image is read in place. Tiles read bfloat16, and so
-// always a copy.
-size_t ctti_convolution_scratch(const ctti_convolution *call, size_t rows, bool on_tiles);
+// How many floats of scratch some rows of the result take; 0 when the image is read in place. Rounded
+// rows are always a copy.
+size_t ctti_convolution_scratch(const ctti_convolution *call, size_t rows, bool rounded);
 
 // Rows first_row..<end_row of the result, outputs of the panels first..<end.
 void ctti_convolve(
     ctti_isa isa, const ctti_convolution *call, size_t first_row, size_t end_row, size_t first, size_t end,
     float *scratch);
 
-// The same on AMX, see ctti_multiply_tiles.
-void ctti_convolve_tiles(
-    const ctti_convolution *call, size_t first_row, size_t end_row, size_t first, size_t end, float *scratch);
+// The same of rounded rows, see ctti_multiply_rounded.
+void ctti_convolve_rounded(
+    ctti_isa isa, const ctti_convolution *call, size_t first_row, size_t end_row, size_t first, size_t end,
+    float *scratch);
 
 // Each channel with its own kernel [kernel_height, kernel_width, channels], zero padding to the same size.
 typedef struct {

@@ -8,8 +8,8 @@
 // CTTI_TILE_INPUTS. So one packed form serves one row and a thousand.
 //
 // Every element is one chain of multiply-adds, bias first, then the inputs in ascending order, whatever is computed
-// beside it. So a row's bits depend neither on the number of rows nor on how the work is cut up. Products on tiles have
-// another rounding; which of the two it is, the caller decides.
+// beside it. So a row's bits depend neither on the number of rows nor on how the work is cut up. Products of rounded rows
+// have another rounding; which of the two it is, the caller decides.
 #pragma once
 
 #include <stdbool.h>
@@ -42,7 +42,7 @@ typedef struct {
     size_t rows, outputs;
     ctti_activation activation;
     bool wide;                 // weights are float32, not bfloat16
-    size_t group_stride;         // tiles only: groups of `rows` rows lie so many elements apart in x,
+    size_t group_stride;         // rounded rows only: groups of `rows` rows lie so many elements apart in x,
     size_t group_output_stride;  // and so many floats in y and in the residual
 } ctti_product;
 
@@ -71,20 +71,22 @@ void ctti_unpack(
 void ctti_multiply(
     ctti_isa isa, const ctti_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
 
-// The same product on AMX, of bfloat16 rows `x` with row_stride, segment_stride and group_stride in elements: rows are
-// rounded to bfloat16, products are exact, sums are float32 by pairs of inputs. A unit is 16 rows of a group, the last one
-// what is left; x holds 16 rows for every unit, and CTTI_TILE_INPUTS finite elements past the end of every run. A row's bits
-// depend on nothing beside it.
-void ctti_multiply_tiles(
-    const ctti_product *product, const uint16_t *x, size_t first_unit, size_t end_unit, size_t first, size_t end);
+// The same product of rounded rows: `x` is bfloat16, with row_stride, segment_stride and group_stride in elements; products
+// are exact, sums are float32 by pairs of inputs. A unit is 16 rows of a group, the last one what is left; x holds 16 rows
+// for every unit, and CTTI_TILE_INPUTS finite elements past the end of every run. A row's bits depend on nothing beside it.
+// Only with CTTI_AVX512BF16 and CTTI_AMX, and so are the two below.
+void ctti_multiply_rounded(
+    ctti_isa isa, const ctti_product *product, const uint16_t *x, size_t first_unit, size_t end_unit, size_t first,
+    size_t end);
 
-// value · activation(gate) of a product on tiles, as bfloat16 rows for the next one: values are its first outputs / 2 outputs
-// and gates the others, or the other way round. No bias, no residual; outputs / 2 is a multiple of 32, and panels count it.
-void ctti_multiply_tiles_gated(
-    const ctti_product *product, const uint16_t *x, bool gate_first, uint16_t *target, size_t target_stride,
-    size_t first_unit, size_t end_unit, size_t first, size_t end);
+// value · activation(gate) of such a product, as bfloat16 rows for the next one: values are its first outputs / 2 outputs
+// and gates the others, or the other way round. One group, no bias, no residual; outputs / 2 is a multiple of 32, and panels
+// count it.
+void ctti_multiply_rounded_gated(
+    ctti_isa isa, const ctti_product *product, const uint16_t *x, bool gate_first, uint16_t *target,
+    size_t target_stride, size_t first_unit, size_t end_unit, size_t first, size_t end);
 
-// Rows of `count` floats as bfloat16, to nearest, ties to even, with zeros up to `padded` elements; AMX's.
+// Rows of `count` floats as bfloat16, to nearest, ties to even, with zeros up to `padded` elements.
 void ctti_round_rows(
     uint16_t *target, size_t target_stride, const float *source, size_t source_stride, size_t rows, size_t count,
     size_t padded);

@@ -1,10 +1,11 @@
 internal import CTTIKernels
 package import TTICore
 
-// Products on AMX's tiles: rows are rounded to bfloat16 first, all of them, then cut up.
+// Products of rounded rows, which AMX's tiles and VDPBF16PS multiply: rows are rounded to bfloat16 first, all of them, then
+// cut up.
 
-/// How bfloat16 rows for tiles lie, and how a product of them is cut up: the bits do not depend on it.
-private struct TileRows {
+/// How rounded rows lie, and how a product of them is cut up: the bits do not depend on it.
+private struct RoundedRows {
     /// Units of 16 rows; there is room for whole ones.
     let units: Int
     /// With zeros.
@@ -31,8 +32,8 @@ private struct TileRows {
 }
 
 extension CPUBackend {
-    func multiplyOnTiles(_ product: ctti_product, panels: Int) {
-        let form = unsafe TileRows(rows: product.rows, inputs: product.segment_depth)
+    func multiplyRounded(_ product: ctti_product, panels: Int) {
+        let form = unsafe RoundedRows(rows: product.rows, inputs: product.segment_depth)
         unsafe withScratch(form.scratchCount) { scratch in
             let halves = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
             unsafe round(product, to: halves, form)
@@ -40,7 +41,7 @@ extension CPUBackend {
         }
     }
 
-    private func round(_ product: ctti_product, to halves: UnsafeMutablePointer<UInt16>, _ form: TileRows) {
+    private func round(_ product: ctti_product, to halves: UnsafeMutablePointer<UInt16>, _ form: RoundedRows) {
         let (rows, inputs) = unsafe (product.rows, product.segment_depth)
         forRows(rows, cost: inputs) { range in
             unsafe ctti_round_rows(
@@ -50,17 +51,18 @@ extension CPUBackend {
     }
 
     private func multiply(
-        _ halves: UnsafeMutablePointer<UInt16>, _ product: ctti_product, _ form: TileRows, panels: Int
+        _ halves: UnsafeMutablePointer<UInt16>, _ product: ctti_product, _ form: RoundedRows, panels: Int
     ) {
         var product = unsafe product
         unsafe product.row_stride = form.stride
         let (units, blocks) = (form.units, form.blocks)
         let parts = form.parts(of: panels, threads: pool.threadCount)
+        let isa = isa
         pool.forEach(blocks * parts) { index in
             let (block, part) = (index / parts, index % parts)
             unsafe withUnsafePointer(to: product) { product in
-                unsafe ctti_multiply_tiles(
-                    product, halves, units * block / blocks, units * (block + 1) / blocks, panels * part / parts,
+                unsafe ctti_multiply_rounded(
+                    isa, product, halves, units * block / blocks, units * (block + 1) / blocks, panels * part / parts,
                     panels * (part + 1) / parts)
             }
         }
@@ -73,7 +75,7 @@ extension CPUBackend {
         let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
         let width = output.inputs
         guard inputBias == nil, let wide = input.form as? Panels, let narrow = output.form as? Panels,
-            usesTiles(wide, tokens: tokens), input.outputs == 2 * width, width % 32 == 0, x.elementCount > 0
+            roundsRows(wide, tokens: tokens), input.outputs == 2 * width, width % 32 == 0, x.elementCount > 0
         else {
             let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)
             return linear(
@@ -86,8 +88,8 @@ extension CPUBackend {
         unsafe first.outputs = input.outputs
         var second = unsafe product(x, narrow, y, bias: outputBias, .identity, adding: residual)
         unsafe second.segment_depth = width
-        let outer = TileRows(rows: x.rowCount, inputs: input.inputs)
-        let inner = TileRows(rows: x.rowCount, inputs: width)
+        let outer = RoundedRows(rows: x.rowCount, inputs: input.inputs)
+        let inner = RoundedRows(rows: x.rowCount, inputs: width)
         let gateFirst = order == .gateFirst
         unsafe withScratch(outer.scratchCount + inner.scratchCount) { scratch in
             let halves = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
@@ -96,11 +98,12 @@ extension CPUBackend {
             unsafe first.row_stride = outer.stride
             let (product, units, blocks, panels) = unsafe (first, outer.units, outer.blocks, width / 32)
             let parts = outer.parts(of: panels, threads: pool.threadCount)
+            let isa = isa
             pool.forEach(blocks * parts) { index in
                 let (block, part) = (index / parts, index % parts)
                 unsafe withUnsafePointer(to: product) { product in
-                    unsafe ctti_multiply_tiles_gated(
-                        product, halves, gateFirst, gated, inner.stride, units * block / blocks,
+                    unsafe ctti_multiply_rounded_gated(
+                        isa, product, halves, gateFirst, gated, inner.stride, units * block / blocks,
                         units * (block + 1) / blocks, panels * part / parts, panels * (part + 1) / parts)
                 }
             }
