@@ -43,6 +43,7 @@ extension OpCase {
         linear(1, 33, 100, 70, residual: true),
         linear(3, 64, 64, 72, bias: true, .gelu, residual: true),
         linear(1, 257, 48, 130, .quickGelu),
+        linear(2, 30, 37, 50, bias: true, .relu, residual: true),
         // What a library can do too: alone, adding, and ended by a kernel of ours.
         linear(3, 40, 64, 72),
         linear(2, 24, 264, 40, residual: true),
