@@ -198,11 +198,13 @@ extension CUDABackend {
     /// How many times eight outputs a block makes. One block for each multiprocessor, or for two thirds of them at least, when it
     /// can ask for all its weights at once (64 KB): then the next product's block fits beside it, and asks for its own before
     /// this one ends. Of larger matrices two blocks are under way, and how long they take is about their turns times what a
-    /// block makes and half a start (article GPU).
-    private func tilesOfBlock(eights: Int, outputBytes: Int) -> Int {
+    /// block makes and half a start (article GPU). Int8 with few inputs: eight outputs, whose weights become bfloat16 while x is
+    /// on its way, or as many as there are, for which x is read once.
+    private func tilesOfBlock(eights: Int, outputBytes: Int, isInt8: Bool) -> Int {
         let sizes = [1, 2, 3, 4]
         let places = device.multiprocessorCount
         func blocks(_ tiles: Int) -> Int { (eights + tiles - 1) / tiles }
+        if isInt8, outputBytes <= 2048, let tiles = [1, 4].first(where: { blocks($0) <= 2 * places }) { return tiles }
         let alone = sizes.last { blocks($0) <= places && (3 * blocks($0) >= 2 * places || $0 == 1) }
         if let alone, alone * 8 * outputBytes <= 64 << 10 { return alone }
         func time(_ tiles: Int) -> Int { (blocks(tiles) + 2 * places - 1) / (2 * places) * (2 * tiles + 1) }
@@ -270,7 +272,8 @@ extension CUDABackend {
         let blocks = (matrix.inputs + inputsOfBlock - 1) / inputsOfBlock
         let share = (blocks + warps - 1) / warps
         let tiles = tilesOfBlock(
-            eights: (matrix.outputs + 7) / 8, outputBytes: blocks * inputsOfBlock * matrix.elements.dtype.byteCount)
+            eights: (matrix.outputs + 7) / 8, outputBytes: blocks * inputsOfBlock * matrix.elements.dtype.byteCount,
+            isInt8: isInt8)
         let name = "decode_\(hasNorm ? "norm_" : "")linear_\(isInt8 ? "int8" : "bfloat16")_"
         func sums(_ tiles: Int, _ group: Int) -> Int { warps * group * (tiles * 8 * 4 + 8) }
 
@@ -291,11 +294,11 @@ extension CUDABackend {
         // Rows that one tall operand has room for.
         let fewest = 8
         let depths = isInt8 ? [1: 8, 2: 4] : [1: 16, 2: 8]
-        let short = isInt8 ? 2 : 4
-        if rows <= fewest, share <= short, [1, 3, 4].contains(tiles), matrix.inputs % 8 == 0, isAligned {
+        if rows <= fewest, share <= 4, matrix.inputs % 8 == 0, isAligned, !isInt8 || share <= 2 || tiles == 1 {
+            let depth = isInt8 && share <= 2 ? 2 : 4
             return DecodePlan(
-                kernel: "\(name)\(tiles)_short", group: rows, outputs: tiles * 8,
-                sharedBytes: normBytes(depth: short) + sums(tiles, rows))
+                kernel: "\(name)\(tiles)_short\(isInt8 && depth == 4 ? "4" : "")", group: rows, outputs: tiles * 8,
+                sharedBytes: normBytes(depth: depth) + sums(tiles, rows))
         }
         if hasNorm, rows > fewest {
             let plan = staged(min(tiles, 2), depth: isInt8 ? 2 : 4, most: 16, suffix: "_rows")

@@ -10,9 +10,11 @@ struct HopperTile: Equatable {
     static let rows = 128
     static let all = [
         HopperTile(columns: 64, stages: 8, nanosecondsOfBlock: 261),
+        HopperTile(columns: 96, stages: 7, nanosecondsOfBlock: 310),
         HopperTile(columns: 128, stages: 3, nanosecondsOfBlock: 390),
         HopperTile(columns: 128, stages: 6, nanosecondsOfBlock: 365),
         HopperTile(columns: 160, stages: 5, nanosecondsOfBlock: 450),
+        HopperTile(columns: 192, stages: 5, nanosecondsOfBlock: 530),
         HopperTile(columns: 256, stages: 4, nanosecondsOfBlock: 702),
     ]
 

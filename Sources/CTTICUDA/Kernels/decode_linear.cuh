@@ -55,7 +55,7 @@ struct of_int8 {
     static INLINE_MEMBER void unpack(const bytes16 &w, uint32_t pair[8]) {
         for (int i = 0; i < 8; i++) {
             uint32_t both = __byte_perm(w.word[i / 2], 0x43434343u, i % 2 ? 0x4342 : 0x4140);
-            pair[i] = multiply_add_pair(both & 0xff7fff7fu, ONES, (both & 0xff80ff80u) | MINUS_ZEROS);
+            pair[i] = multiply_add_pair_now(both & 0xff7fff7fu, ONES, (both & 0xff80ff80u) | MINUS_ZEROS);
         }
     }
 };
@@ -245,6 +245,15 @@ INLINE void multiply(const tti_decode_linear &p) {
         copy_commit();
     }
     own.ask();
+    // In registers, weights become what they are multiplied as while x is on its way.
+    uint32_t unpacked[staged ? 1 : depth][tiles][pairs];
+    if (!staged) {
+#pragma unroll
+        for (int i = 0; i < depth; i++) {
+#pragma unroll
+            for (int q = 0; q < tiles; q++) Weight::unpack(w[i][q], unpacked[i][q]);
+        }
+    }
     if (staged) copy_wait<0>();
     if (staged || normed) __syncwarp();
 
@@ -296,8 +305,8 @@ INLINE void multiply(const tti_decode_linear &p) {
                 }
 #pragma unroll
                 for (int q = 0; q < tiles; q++) {
-                    uint32_t pair[pairs];
-                    Weight::unpack(w[i][q], pair);
+                    uint32_t *pair = unpacked[staged ? 0 : i][q];
+                    if (staged) Weight::unpack(w[i][q], pair);
 #pragma unroll
                     for (int j = 0; j < pairs; j += 2) {
                         uint32_t a[4] = {high[j], low[j], high[j + 1], low[j + 1]};
@@ -365,6 +374,7 @@ INLINE void multiply(const tti_decode_linear &p) {
     DECODE_LINEAR(name##_3, Weight, 3, 4, 1, normed, true, 1) \
     DECODE_LINEAR(name##_4, Weight, 4, 4, 1, normed, true, 1) \
     DECODE_LINEAR(name##_1_short, Weight, 1, depth_of_short, 2, normed, false, 1) \
+    DECODE_LINEAR(name##_2_short, Weight, 2, depth_of_short, 1, normed, false, 1) \
     DECODE_LINEAR(name##_3_short, Weight, 3, depth_of_short, 1, normed, false, 1) \
     DECODE_LINEAR(name##_4_short, Weight, 4, depth_of_short, 1, normed, false, 1)
 

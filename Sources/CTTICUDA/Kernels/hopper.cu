@@ -371,9 +371,11 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     }
 
 HOPPER(64, 8, 1)
+HOPPER(96, 7, 1)
 HOPPER(128, 3, 2)
 HOPPER(128, 6, 1)
 HOPPER(160, 5, 1)
+HOPPER(192, 5, 1)
 HOPPER(256, 4, 1)
 
 #endif

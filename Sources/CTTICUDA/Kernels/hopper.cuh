@@ -191,8 +191,10 @@ template <int left, int count> INLINE void multiply_wait(float (&d)[count]) {
                      : "l"(a), "l"(b), "n"(0));                                                                   \
     }
 MULTIPLY_SHARED(64, 32, "%32", "%33", "%34", TO_32, SUMS_TO_32)
+MULTIPLY_SHARED(96, 48, "%48", "%49", "%50", TO_48, SUMS_TO_48)
 MULTIPLY_SHARED(128, 64, "%64", "%65", "%66", TO_64, SUMS_TO_64)
 MULTIPLY_SHARED(160, 80, "%80", "%81", "%82", TO_80, SUMS_TO_80)
+MULTIPLY_SHARED(192, 96, "%96", "%97", "%98", TO_96, SUMS_TO_96)
 MULTIPLY_SHARED(256, 128, "%128", "%129", "%130", TO_128, SUMS_TO_128)
 
 // Begins d += a · b, with a in registers as multiply_tile (device.cuh) has it, and b with its columns side by side.
