@@ -4,5 +4,5 @@
 #include "elementwise_body.h"
 #pragma clang attribute pop
 
-const ctti_elementwise_kernels ctti_elementwise_avx2 = {add, activate, gate, modulate};
+const ctti_elementwise_kernels ctti_elementwise_avx2 = {add, activate, gate, modulate, rotate};
 #endif

@@ -52,6 +52,16 @@ static void gate(float *out, const float *x, size_t rows, size_t width, int acti
 #undef CALL
 }
 
+static void rotate(float *out, const float *x, const float *angles, size_t heads, size_t width) {
+    for (size_t head = 0; head < heads; head++, out += width, x += width) {
+        for (size_t i = 0; i < width; i += 2) {
+            float a = x[i], b = x[i + 1], cosine = angles[i], sine = angles[i + 1];
+            out[i] = a * cosine - b * sine;
+            out[i + 1] = b * cosine + a * sine;
+        }
+    }
+}
+
 static void modulate(float *out, const float *x, const float *modulation, size_t rows, size_t width) {
     const float *scale = modulation, *shift = modulation + width;
     for (size_t row = 0; row < rows; row++, out += width, x += width) {

@@ -1,7 +1,7 @@
 #include "CTTIKernels.h"
 #include "elementwise_body.h"
 
-const ctti_elementwise_kernels ctti_elementwise_portable = {add, activate, gate, modulate};
+const ctti_elementwise_kernels ctti_elementwise_portable = {add, activate, gate, modulate, rotate};
 
 #if !defined(__x86_64__)
 const ctti_elementwise_kernels ctti_elementwise_avx2 = {0}, ctti_elementwise_avx512 = {0};

@@ -189,6 +189,16 @@ extension AccountingBackend {
             bytesWritten: 2 * k.tensor.rowCount * k.count * cache.keys.dtype.byteCount)
     }
 
+    package func rotate(_ qkv: Tensor, heads: Int, by angles: Tensor, at position: Tensor) -> Tensor {
+        let y = allocate(qkv.shape, activationType)
+        // Of queries and keys; each place's angles are read once for an entry of the batch.
+        let pairs = qkv.elementCount / 3
+        note(
+            "rotate", "\(qkv.shape), \(heads) heads", flops: 6 * pairs,
+            bytesRead: bytes(qkv.columns) + 4 * qkv.rowCount * angles.shape.last, writes: [y])
+        return y
+    }
+
     package func decodeAttention(
         _ q: Columns, over cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
     ) -> Tensor {

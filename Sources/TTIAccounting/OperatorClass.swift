@@ -28,7 +28,7 @@ package enum OperatorClass: String, Sendable, CaseIterable {
             case "attention": .spatialAttention
             case "append", "decodeAttention", "qkvDecodeAttention": .decodeAttention
             case "norm", "groupNorm", "globalResponseNorm", "normModulate": .norm
-            case "add", "activate", "gate", "modulate": .elementwise
+            case "add", "activate", "gate", "modulate", "rotate": .elementwise
             case "guide", "sample", "guideAndSample", "maskedPlaces", "unmask", "combine": .sampling
             default: .other
             }

@@ -60,6 +60,10 @@ extension TimingBackend {
         time("activate") { timed.activate(x, activation) }
     }
 
+    package func rotate(_ qkv: Tensor, heads: Int, by angles: Tensor, at position: Tensor) -> Tensor {
+        time("rotate") { timed.rotate(qkv, heads: heads, by: angles, at: position) }
+    }
+
     package func gate(_ x: Tensor, _ activation: Activation, _ order: GateOrder) -> Tensor {
         time("gate") { timed.gate(x, activation, order) }
     }

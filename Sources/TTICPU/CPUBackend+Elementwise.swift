@@ -47,6 +47,27 @@ extension CPUBackend {
         return result
     }
 
+    package func rotate(_ qkv: Tensor, heads: Int, by angles: Tensor, at position: Tensor) -> Tensor {
+        let (tokens, width, third) = (qkv.shape[1], angles.shape[1], qkv.shape[2] / 3)
+        precondition(
+            width % 2 == 0 && qkv.shape[2] == 3 * heads * width,
+            "\(qkv.shape) turned in \(heads) heads by \(angles.shape)")
+        let first = unsafe Int(position.integers[0])
+        precondition(first >= 0 && first + tokens <= angles.shape[0], "place \(first) of \(angles.shape[0])")
+        let result = allocate(qkv.shape, .float32)
+        let (out, source, turns) = unsafe (result.floats, qkv.floats, angles.floats)
+        let kernels = unsafe ctti_elementwise(isa)!
+        forRows(qkv.rowCount, cost: 6 * third) { rows in
+            for row in rows {
+                let start = row * 3 * third
+                unsafe kernels.pointee.rotate(
+                    out + start, source + start, turns + (first + row % tokens) * width, 2 * heads, width)
+                unsafe (out + start + 2 * third).update(from: source + start + 2 * third, count: third)
+            }
+        }
+        return result
+    }
+
     package func modulate(_ x: Tensor, _ modulation: Tensor) -> Tensor {
         let result = allocate(x.shape, .float32)
         let (out, source) = unsafe (result.floats, x.floats)

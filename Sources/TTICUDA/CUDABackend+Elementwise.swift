@@ -35,6 +35,21 @@ extension CUDABackend {
         return result
     }
 
+    package func rotate(_ qkv: Tensor, heads: Int, by angles: Tensor, at position: Tensor) -> Tensor {
+        let width = angles.shape[1]
+        checkActivations(qkv)
+        precondition(
+            width % 2 == 0 && qkv.shape[2] == 3 * heads * width,
+            "\(qkv.shape) turned in \(heads) heads by \(angles.shape)")
+        let result = allocate(qkv.shape, activationType)
+        launch(
+            "rotate", elements: qkv.elementCount, each: lanes,
+            tti_rotate(
+                y: result.device, x: qkv.device, angles: angles.device, position: position.device,
+                rows: Int64(qkv.rowCount), tokens: Int64(qkv.shape[1]), heads: Int32(heads), width: Int32(width)))
+        return result
+    }
+
     package func modulate(_ x: Tensor, _ modulation: Tensor) -> Tensor {
         checkActivations(x, modulation)
         let result = allocate(x.shape, activationType)

@@ -137,6 +137,15 @@ package protocol Backend: AnyObject {
         _ q: Columns, over cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
     ) -> Tensor
 
+    /// Turns queries and keys by the angles of their places (rotary positions, Su et al. 2021): of every head the pair of
+    /// elements (2i, 2i + 1) becomes (a · cos - b · sin, b · cos + a · sin). Values stay as they are.
+    /// - Parameters:
+    ///   - qkv: `[batch, tokens, 3 · heads · head width]`: queries, keys, values.
+    ///   - angles: `[places, head width]` float32: cosine and sine of every pair, in turns.
+    ///   - position: `[1]` int32: the first token's place; the others follow.
+    /// - Returns: the shape of `qkv`.
+    func rotate(_ qkv: Tensor, heads: Int, by angles: Tensor, at position: Tensor) -> Tensor
+
     // MARK: Elementwise and layout
 
     /// x + y, where y's elements repeat: y's count divides x's.

@@ -191,6 +191,21 @@ extension OpCase {
         }
     }
 
+    @inline(never) private static func rotate(
+        _ batch: Int, tokens: Int = 1, heads: Int, _ headWidth: Int, places: Int, at place: Int,
+        purpose: Purpose = .check
+    ) -> OpCase {
+        OpCase(
+            "rotate", "\(batch)×\(tokens)×\(heads)×\(headWidth) at \(place) of \(places)", purpose: purpose,
+            batch: batch, decodePosition: place
+        ) { inputs in
+            let qkv = inputs.batched([tokens, 3 * heads * headWidth])
+            let angles = try inputs.constant([places, headWidth], scale: 1)
+            let position = inputs.integers([place], [1])
+            return { [inputs.backend.rotate(qkv, heads: heads, by: angles, at: position)] }
+        }
+    }
+
     @inline(never) private static func append(
         _ batch: Int, heads: Int, _ headWidth: Int, capacity: Int, at place: Int, isPacked: Bool = false
     ) -> OpCase {
@@ -217,6 +232,11 @@ extension OpCase {
     }
 
     static let decodeCases: [OpCase] = [
+        rotate(1, heads: 1, 2, places: 1, at: 0),
+        rotate(3, heads: 2, 6, places: 5, at: 4),
+        rotate(2, tokens: 3, heads: 3, 16, places: 9, at: 5),
+        rotate(2, heads: 20, 64, places: 300, at: 280, purpose: .checkAndMeasure),
+        rotate(2, tokens: 120, heads: 4, 40, places: 120, at: 0),
         append(1, heads: 1, 1, capacity: 1, at: 0),
         append(3, heads: 2, 5, capacity: 4, at: 2),
         append(2, heads: 3, 16, capacity: 9, at: 8, isPacked: true),

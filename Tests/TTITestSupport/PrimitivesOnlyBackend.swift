@@ -59,6 +59,9 @@ package final class PrimitivesOnlyBackend: Backend {
     package func decodeAttention(
         _ q: Columns, over cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
     ) -> Tensor { wrapped.decodeAttention(q, over: cache, at: position, scale: scale, window: window) }
+    package func rotate(_ qkv: Tensor, heads: Int, by angles: Tensor, at position: Tensor) -> Tensor {
+        wrapped.rotate(qkv, heads: heads, by: angles, at: position)
+    }
     package func add(_ x: Tensor, _ y: Tensor) -> Tensor { wrapped.add(x, y) }
     package func activate(_ x: Tensor, _ activation: Activation) -> Tensor { wrapped.activate(x, activation) }
     package func gate(_ x: Tensor, _ activation: Activation, _ order: GateOrder) -> Tensor {

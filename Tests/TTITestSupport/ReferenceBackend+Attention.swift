@@ -72,6 +72,25 @@ extension ReferenceBackend {
         }
     }
 
+    package func rotate(_ qkv: Tensor, heads: Int, by angles: Tensor, at position: Tensor) -> Tensor {
+        let (tokens, width) = (qkv.shape[1], angles.shape[1])
+        precondition(qkv.shape[2] == 3 * heads * width, "\(qkv.shape) turned in \(heads) heads by \(angles.shape)")
+        let first = position.integers()[0]
+        precondition(first >= 0 && first + tokens <= angles.shape[0], "places \(first) of \(angles.shape[0])")
+        let turns = angles.doubles()
+        var values = qkv.doubles()
+        for row in 0..<qkv.rowCount {
+            let place = first + row % tokens
+            for pair in 0..<heads * width {
+                let (index, angle) = (row * qkv.shape[2] + 2 * pair, place * width + 2 * pair % width)
+                let (a, b, cosine, sine) = (values[index], values[index + 1], turns[angle], turns[angle + 1])
+                values[index] = a * cosine - b * sine
+                values[index + 1] = b * cosine + a * sine
+            }
+        }
+        return result(values, qkv.shape)
+    }
+
     package func decodeAttention(
         _ q: Columns, over cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
     ) -> Tensor {

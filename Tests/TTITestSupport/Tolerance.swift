@@ -84,7 +84,7 @@ package struct Tolerance: Sendable, Equatable {
         case "embed", "append", "concatenate", "gather", "depthToSpace", "increment", "sample", "maskedPlaces",
             "unmask", "nearestCode", "guideAndSample":
             exact
-        case "add", "activate", "gate", "modulate", "guide": elementwise
+        case "add", "activate", "gate", "modulate", "rotate", "guide": elementwise
         case "linear", "convolve", "depthwiseConvolve", "combine": product
         case "norm", "groupNorm", "globalResponseNorm": norm
         case "attention", "decodeAttention", "qkvDecodeAttention": attention

@@ -97,6 +97,36 @@ KERNEL(gate, tti_gate, THREADS) {
     });
 }
 
+// `count` elements of whole pairs, of a row at a column.
+template <int count> INLINE void rotate_at(const tti_rotate &p, int first_place, int64_t row, int column) {
+    int third = p.heads * p.width;
+    const element *x = pointer<const element>(p.x) + row * 3 * third + column;
+    floats<count> y = load<count>(x);
+    if (column < 2 * third) {
+        int64_t place = first_place + row % p.tokens;
+        floats<count> turn = load_floats<count>(pointer<const float>(p.angles) + place * p.width + column % p.width);
+        for (int j = 0; j < count; j += 2) {
+            float a = y[j], b = y[j + 1];
+            y[j] = a * turn[j] - b * turn[j + 1];
+            y[j + 1] = b * turn[j] + a * turn[j + 1];
+        }
+    }
+    store(pointer<element>(p.y) + row * 3 * third + column, y);
+}
+
+KERNEL(rotate, tti_rotate, THREADS) {
+    wait_for_inputs();
+    int first_place = *pointer<const int32_t>(p.position);
+    in_small_numbers(p.rows * 3 * p.heads * p.width, 0, [&](auto i, auto end) {
+        decltype(i) width = 3 * p.heads * p.width;
+        if (is_whole(p.x | p.y | p.angles | p.width * sizeof(element))) {
+            rotate_at<LANES>(p, first_place, i / width, i % width);
+        } else {
+            for (; i < end; i += 2) rotate_at<2>(p, first_place, i / width, i % width);
+        }
+    });
+}
+
 template <int count> INLINE void modulate_at(const tti_modulate &p, int64_t row, int64_t entry, int64_t column) {
     floats<count> x = load<count>(pointer<const element>(p.x) + row * p.width + column);
     const element *modulation = pointer<const element>(p.modulation) + entry * 2 * p.width + column;

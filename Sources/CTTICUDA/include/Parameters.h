@@ -41,6 +41,14 @@ typedef struct tti_gate {
     int32_t activation, gate_first;
 } tti_gate;
 
+// y = qkv [rows, 3 · heads · width] with queries and keys turned by angles [places, width] float, cosine and sine of every pair
+// in turns; row r is at place position + r % tokens.
+typedef struct tti_rotate {
+    device_address y, x, angles, position;
+    int64_t rows, tokens;
+    int32_t heads, width;
+} tti_rotate;
+
 // y = x · (1 + scale) + shift; `rows_of_entry` rows of x share a row of modulation [2 · width].
 typedef struct tti_modulate {
     device_address y, x, modulation;

@@ -14,6 +14,8 @@ typedef struct {
     void (*gate)(float *out, const float *x, size_t rows, size_t width, int activation, bool gate_first);
     // For every row: out = x · (1 + modulation[0 ..< width]) + modulation[width ..< 2 · width].
     void (*modulate)(float *out, const float *x, const float *modulation, size_t rows, size_t width);
+    // For every head of `width`: pairs of neighbours turned by angles[width], cosine and sine of each pair in turns.
+    void (*rotate)(float *out, const float *x, const float *angles, size_t heads, size_t width);
 } ctti_elementwise_kernels;
 
 extern const ctti_elementwise_kernels ctti_elementwise_portable, ctti_elementwise_avx2, ctti_elementwise_avx512;

@@ -44,6 +44,14 @@ struct PresetStage {
             (c.imageHeight, c.imageWidth) = (pixels / 8, pixels / 8)
             let sized = BenchmarkSubject(name: preset, .parti(c))
             return [stage("text", 1, .prefill, sized), stage("token", c.imageLength, .decode, sized)]
+        case .llamaGen(var c):
+            let pixels = try side(16 * c.gridSide, 16)
+            c.gridSide = pixels / 16
+            let sized = BenchmarkSubject(name: preset, .llamaGen(c))
+            return [
+                stage("text", 1, .prefill, sized), stage("token", c.imageLength, .decode, sized),
+                stage("pixels", 1, .detokenize, try BenchmarkSubject(preset: "vqgan-f16"), side: pixels),
+            ]
         case .muse(var c):
             let pixels = try side(256, 16)
             c.gridSide = pixels / 16
@@ -70,7 +78,9 @@ struct PresetStage {
     }
 
     private func work(_ unit: BenchmarkWork) -> StageWork {
-        StageWork(name: name, count: count, isUniform: true, isDecoding: what == .decode) { index in
+        StageWork(
+            name: name, count: count, isUniform: true, isDecoding: what == .decode, prefixLength: subject.prefixLength
+        ) { index in
             try unit.run(what == .decode ? index : 0)
         }
     }

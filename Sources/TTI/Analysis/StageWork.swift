@@ -11,6 +11,8 @@ struct StageWork {
     let isUniform: Bool
     /// Whether the sequence grows by a token with every pass.
     let isDecoding: Bool
+    /// Tokens before those, which are a caption's.
+    var prefixLength = 0
     /// Does pass number `index`, and waits.
     let run: (_ index: Int) throws -> Void
 }
@@ -49,7 +51,7 @@ extension StageWork {
         var cost = StageCost(name: name, count: count)
         func pass(_ index: Int) throws -> [OperationRecord] {
             counter.reset()
-            counter.decodePosition = isDecoding ? index : nil
+            counter.decodePosition = isDecoding ? prefixLength + index : nil
             try run(index)
             return counter.operations
         }

@@ -115,7 +115,7 @@ package struct Benchmark: Sendable {
         let work = try subject.load(what, sizes, on: counter, isCounting: true)(counter)
         let preparationPeak = counter.arena.peak
         counter.reset()
-        counter.decodePosition = position
+        counter.decodePosition = subject.prefixLength + position
         try work.run(0)
         let cost = counter.cost
         return Counted(

@@ -6,6 +6,7 @@ internal import TTIModels
 /// A network that is measured: a published shape, or a checkpoint's.
 enum BenchmarkNetwork {
     case parti(PartiConfiguration)
+    case llamaGen(LlamaGenConfiguration)
     case muse(MuseBaseConfiguration)
     case amused(UVit2DConfiguration, CLIPTextConfiguration)
     case vqgan(VQGANConfiguration)
@@ -23,11 +24,11 @@ struct BenchmarkSubject {
     /// The published shapes that can be measured.
     static let presetNames = [
         "parti-350m", "parti-750m", "parti-3b", "parti-20b", "muse-600m", "muse-3b", "amused-256", "amused-512",
-        "vqgan-f16", "amused-vq", "sd15", "sdxl", "sd-vae",
+        "llamagen-xl", "vqgan-f16", "amused-vq", "sd15", "sdxl", "sd-vae",
     ]
     /// Those that the contract names besides.
     static let laterPresetNames = [
-        "dalle-mini", "dalle-mega", "llamagen-xl", "janus-pro-1b", "janus-pro-7b",
+        "dalle-mini", "dalle-mega", "janus-pro-1b", "janus-pro-7b",
     ]
 
     /// The same kind of shape with fewer parameters, the largest first.
@@ -41,7 +42,15 @@ struct BenchmarkSubject {
     }
 
     /// Tokens of the sequence that is decoded one by one; nil where there is none.
-    var sequenceLength: Int? { if case .parti(let c) = network { c.imageLength } else { nil } }
+    var sequenceLength: Int? {
+        switch network {
+        case .parti(let c): c.imageLength
+        case .llamaGen(let c): c.imageLength
+        default: nil
+        }
+    }
+    /// Tokens that lie before these in the caches: a caption's.
+    var prefixLength: Int { if case .llamaGen(let c) = network { c.textLength } else { 0 } }
 
     /// A shape of one's own, with random numbers.
     init(name: String, _ network: BenchmarkNetwork) { (self.name, self.network, checkpoint) = (name, network, nil) }
@@ -55,6 +64,7 @@ struct BenchmarkSubject {
             case "parti-750m": .parti(.parti750M)
             case "parti-3b": .parti(.parti3B)
             case "parti-20b": .parti(.parti20B)
+            case "llamagen-xl": .llamaGen(.xl)
             case "muse-600m": .muse(.muse600M)
             case "muse-3b": .muse(.muse3B)
             case "amused-256": .amused(.amused256, .amused)
@@ -102,6 +112,10 @@ struct BenchmarkSubject {
     func parti(_ c: PartiConfiguration, on b: any Backend, isCounting: Bool) throws -> Parti {
         if let checkpoint { return try checkpoint.makeParti(c, on: b, weights: isCounting ? .shapes : .files) }
         return try Parti(weights(isCounting, seed: 1), c, on: b)
+    }
+
+    func llamaGen(_ c: LlamaGenConfiguration, on b: any Backend, isCounting: Bool) throws -> LlamaGen {
+        try LlamaGen(weights(isCounting, seed: 1), c, on: b)
     }
 
     func muse(_ c: MuseBaseConfiguration, on b: any Backend, isCounting: Bool) throws -> MuseBase {

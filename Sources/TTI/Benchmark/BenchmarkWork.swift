@@ -78,6 +78,10 @@ extension BenchmarkSubject {
             return decode(try parti(c, on: b, isCounting: isCounting), sizes)
         case (.prefill, .parti(let c)):
             return prefill(try parti(c, on: b, isCounting: isCounting), sizes)
+        case (.decode, .llamaGen(let c)):
+            return decode(try llamaGen(c, on: b, isCounting: isCounting), sizes)
+        case (.prefill, .llamaGen(let c)):
+            return prefill(try llamaGen(c, on: b, isCounting: isCounting), sizes)
         case (.step, .muse(let c)):
             return step(try muse(c, on: b, isCounting: isCounting), sizes)
         case (.prefill, .muse(let c)):
@@ -103,7 +107,7 @@ extension BenchmarkSubject {
         default:
             let fitting =
                 switch network {
-                case .parti: "decode, prefill"
+                case .parti, .llamaGen: "decode, prefill"
                 case .muse, .amused, .unet: "step, prefill"
                 case .vqgan, .autoencoder: "detokenize"
                 }
@@ -120,6 +124,31 @@ extension BenchmarkSubject {
     }
 
     /// A token of every image, as the pipeline does it: decoder, guidance, choice.
+    /// - Parameters:
+    ///   - prefix: tokens that lie before the image's in the caches.
+    ///   - step: from the last tokens `[images]` and their place in the caches to logits `[rows, codes]`.
+    private func decode(
+        _ sizes: BenchmarkSizes, capacity: Int, prefix: Int = 0, on b: any Backend,
+        _ step: @escaping (_ last: Tensor, _ place: Tensor) -> Tensor
+    ) -> BenchmarkWork {
+        let state = samplingState(sizes.images, on: b)
+        let last = b.upload(HostTensor([Int32](repeating: 0, count: sizes.images), [sizes.images]))
+        let codes = b.upload(
+            HostTensor([Int32](repeating: 0, count: sizes.images * capacity), [sizes.images, capacity]))
+        let place = prefix == 0 ? state.position : b.upload(HostTensor([Int32(0)], [1]))
+        return BenchmarkWork(
+            tokens: sizes.images, on: b,
+            begin: {
+                b.write(HostTensor([Int32($0)], [1]), to: state.position)
+                if prefix > 0 { b.write(HostTensor([Int32(prefix + $0)], [1]), to: place) }
+            },
+            unit: {
+                b.copy(b.guideAndSample(step(last, place), state, into: codes), to: last)
+                b.increment(in: state.position)
+                if prefix > 0 { b.increment(in: place) }
+            })
+    }
+
     private func decode(_ network: Parti, _ sizes: BenchmarkSizes) -> Preparation {
         { b in
             let c = network.configuration
@@ -127,17 +156,19 @@ extension BenchmarkSubject {
             let text = text(rows: sizes.rows, length: c.maximumTextLength, vocabulary: c.vocabularySize)
             let prompt = network.prepare(network.encode(text, on: b), on: b)
             let caches = network.makeCaches(rows: sizes.rows, capacity: capacity, on: b)
-            let state = samplingState(sizes.images, on: b)
-            let last = b.upload(HostTensor([Int32](repeating: 0, count: sizes.images), [sizes.images]))
-            let codes = b.upload(
-                HostTensor([Int32](repeating: 0, count: sizes.images * capacity), [sizes.images, capacity]))
-            return BenchmarkWork(
-                tokens: sizes.images, on: b, begin: { b.write(HostTensor([Int32($0)], [1]), to: state.position) },
-                unit: {
-                    let logits = network.step(last, at: state.position, caches, prompt, on: b)
-                    b.copy(b.guideAndSample(logits, state, into: codes), to: last)
-                    b.increment(in: state.position)
-                })
+            return decode(sizes, capacity: capacity, on: b) { network.step($0, at: $1, caches, prompt, on: b) }
+        }
+    }
+
+    /// As after a caption of the full length, whose keys and values are zeros here.
+    private func decode(_ network: LlamaGen, _ sizes: BenchmarkSizes) -> Preparation {
+        { b in
+            let c = network.configuration
+            let capacity = min(sizes.tokens ?? c.imageLength, c.imageLength)
+            let caches = network.makeCaches(rows: sizes.rows, capacity: c.textLength + capacity, on: b)
+            return decode(sizes, capacity: capacity, prefix: c.textLength, on: b) {
+                network.step($0, at: $1, caches, on: b)
+            }
         }
     }
 
@@ -149,6 +180,17 @@ extension BenchmarkSubject {
             let text = text(rows: sizes.rows, length: length, vocabulary: c.vocabularySize)
             return BenchmarkWork(tokens: sizes.rows * length, on: b, isRecorded: false) {
                 _ = network.prepare(network.encode(text, on: b), on: b)
+            }
+        }
+    }
+
+    /// The caption: all layers over its places.
+    private func prefill(_ network: LlamaGen, _ sizes: BenchmarkSizes) -> Preparation {
+        { b in
+            let c = network.configuration
+            let features = randomNumbers([sizes.rows, c.textLength, c.textWidth], on: b)
+            return BenchmarkWork(tokens: sizes.rows * c.textLength, on: b, isRecorded: false) {
+                _ = network.states(prefix: network.prefix(features, on: b), nil, on: b)
             }
         }
     }
