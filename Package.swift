@@ -87,12 +87,15 @@ let package = Package(
         tests("TTICoreTests", ["TTICore"]),
         tests("TTIFormatsTests", ["TTICore", "TTIFormats", "TTITestSupport"]),
         tests("TTITextTests", ["TTIFormats", "TTIText", "TTITestSupport"]),
-        .target(name: "CTestAllocations", path: "Tests/CTestAllocations"),
-        tests("TTIBackendTests", ["TTICore", "TTICPU", "TTIAccounting", "TTITestSupport", "CTestAllocations"]),
+        tests("TTIBackendTests", ["TTICore", "TTICPU", "TTIAccounting", "TTITestSupport"]),
         tests("TTIModelsTests", ["TTICore", "TTIFormats", "TTIModels", "TTICPU", "TTIAccounting", "TTITestSupport"]),
+        .target(name: "CTestAllocations", path: "Tests/CTestAllocations"),
         tests(
             "TTIGenerationTests",
-            ["TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTITestSupport"]),
+            [
+                "TTICore", "TTIFormats", "TTIText", "TTIModels", "TTIGeneration", "TTICPU", "TTITestSupport",
+                "CTestAllocations",
+            ]),
         tests("TTITests", ["TTI", "TTICore", "TTIFormats", "TTITestSupport", "tti-ar", "tti-check"]),
     ],
     swiftLanguageModes: [.v6],

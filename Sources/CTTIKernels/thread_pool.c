@@ -61,7 +61,7 @@ static void take_all(ctti_pool *pool, size_t thread) {
             continue;
         }
         // The call cannot end before this index is done, so its fields may be read.
-        pool->task(pool->context, pool->count - (uint32_t)state, thread);
+        pool->task(pool->count - (uint32_t)state, thread, pool->context);
         atomic_fetch_sub_explicit(&pool->unfinished, 1, memory_order_release);
         state = atomic_load_explicit(&pool->state, memory_order_acquire);
     }
@@ -122,7 +122,7 @@ void ctti_pool_run(ctti_pool *pool, size_t count, ctti_task task, void *context)
     bool idle = false;
     if (count == 1 || count > UINT32_MAX || pool->workers == 0 ||
         !atomic_compare_exchange_strong(&pool->busy, &idle, true)) {
-        for (size_t index = 0; index < count; index++) task(context, index, 0);
+        for (size_t index = 0; index < count; index++) task(index, 0, context);
         return;
     }
     pool->task = task;

@@ -16,7 +16,7 @@ extension AccountingBackend {
     }
 
     package func embed(_ ids: Tensor, _ table: Tensor) -> Tensor {
-        let y = allocate(Shape(ids.shape.array + [table.shape.last]), activationType)
+        let y = allocate(ids.shape.appending(table.shape.last), activationType)
         note(
             "embed", "\(ids.shape) of \(table.shape)", flops: 0, weights: y.elementCount,
             weightBytes: y.elementCount * table.dtype.byteCount, reads: [ids], writes: [y])
@@ -267,7 +267,7 @@ extension AccountingBackend {
     }
 
     package func nearestCode(_ x: Tensor, _ codebook: Tensor) -> Tensor {
-        let y = allocate(Shape(Array(x.shape.array.dropLast())), .int32)
+        let y = allocate(x.shape[0..<x.shape.rank - 1], .int32)
         note(
             "nearestCode", "\(x.shape) in \(codebook.shape)", flops: 2 * x.rowCount * codebook.elementCount,
             weights: codebook.elementCount, weightBytes: codebook.byteCount, reads: [x], writes: [y])

@@ -76,6 +76,10 @@ extension TimingBackend {
         time("concatenate") { timed.concatenate(parts, axis: axis) }
     }
 
+    package func concatenate(_ x: Tensor, _ y: Tensor, axis: Int) -> Tensor {
+        time("concatenate") { timed.concatenate(x, y, axis: axis) }
+    }
+
     package func gather(_ x: Tensor, _ indices: Tensor) -> Tensor { time("gather") { timed.gather(x, indices) } }
 
     package func depthToSpace(_ x: Tensor) -> Tensor { time("depthToSpace") { timed.depthToSpace(x) } }

@@ -6,7 +6,7 @@ extension CPUBackend {
         _ q: Columns, _ k: Columns, _ v: Columns, heads: Int, scale: Float, mask: AttentionMask
     ) -> Tensor {
         let call = AttentionCall(q, k, v, heads: heads, mask: mask)
-        let result = allocate([call.batch, call.queries, q.count], .float32)
+        let result = allocate(q.tensor.shape.replacingLast(q.count), .float32)
         if attentionForm == .eager, call.queries >= AttentionForm.fewestEagerQueries {
             attendEagerly(call, q, k, v, scale, mask, into: result)
             return result

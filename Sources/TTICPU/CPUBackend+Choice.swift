@@ -76,8 +76,8 @@ extension CPUBackend {
         let (source, allPlaces, order) = unsafe (logits.floats, places.integers, grid.order?.integers)
         let draws = TokenDraws(state, images: images)
         let kernels = unsafe ctti_choice(isa)!
-        unsafe withUnsafeTemporaryAllocation(of: PlaceDraw.self, capacity: images * count) {
-            let drawn = $0.baseAddress!
+        unsafe withScratch(images * count * MemoryLayout<PlaceDraw>.stride / 4) { memory in
+            let drawn = unsafe UnsafeMutableRawPointer(memory).bindMemory(to: PlaceDraw.self, capacity: images * count)
             unsafe pool.forEach(images * count, scratch: 2 * vocabulary) { index, scratch in
                 let (image, row) = index.quotientAndRemainder(dividingBy: count)
                 let place = unsafe Int(allPlaces[index])
@@ -103,9 +103,9 @@ extension CPUBackend {
             }
             let (tokens, predicted) = unsafe (grid.tokens.integers, grid.predicted.integers)
             for image in 0..<images {
-                var own = unsafe UnsafeMutableBufferPointer(start: drawn + image * count, count: count)
+                let own = unsafe UnsafeMutableBufferPointer(start: drawn + image * count, count: count)
                 // The most confident first; between equals the lower place; what is not a place last.
-                unsafe own.sort { $0.comesBefore($1) }
+                unsafe own.sortInPlace { $0.comesBefore($1) }
                 let known = unsafe own.firstIndex { $0.place < 0 } ?? count
                 let left = step == steps - 1 ? 0 : max(1, min(remaining, known - 1))
                 for rank in 0..<known {
@@ -122,7 +122,7 @@ extension CPUBackend {
     package func nearestCode(_ x: Tensor, _ codebook: Tensor) -> Tensor {
         let (codes, width) = (codebook.shape[0], codebook.shape[1])
         precondition(x.shape.last == width, "\(x.shape) in a codebook of \(codebook.shape)")
-        let result = allocate(Shape(Array(x.shape.array.dropLast())), .int32)
+        let result = allocate(x.shape[0..<x.shape.rank - 1], .int32)
         let (out, source, book) = unsafe (result.integers, x.floats, codebook.floats)
         let kernels = unsafe ctti_choice(isa)!
         forRows(x.rowCount, cost: codes * width / 8) { range in

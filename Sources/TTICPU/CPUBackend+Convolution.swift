@@ -51,14 +51,15 @@ extension CPUBackend {
         _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
         activation: Activation, adding residual: Tensor?
     ) -> Tensor {
-        let kernel = [weight.outputs, weight.inputs, weight.kernelHeight, weight.kernelWidth]
-        precondition(x.shape.rank == 4 && x.shape[3] == weight.inputs, "\(x.shape) convolved with \(kernel)")
+        precondition(x.shape.rank == 4 && x.shape[3] == weight.inputs, "\(x.shape) convolved with \(weight.shape)")
         precondition(geometry.upsampling == 1 || geometry.upsampling == 2, "upsampling \(geometry.upsampling)")
         let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2])
         let size = geometry.outputSize(
             height: height, width: width, kernelHeight: weight.kernelHeight, kernelWidth: weight.kernelWidth)
-        precondition(size.height > 0 && size.width > 0, "\(x.shape) convolved with \(kernel)")
-        let y = allocate([batch, size.height, size.width, weight.outputs], .float32)
+        precondition(size.height > 0 && size.width > 0, "\(x.shape) convolved with \(weight.shape)")
+        var shape = x.shape
+        (shape[1], shape[2], shape[3]) = (size.height, size.width, weight.outputs)
+        let y = allocate(shape, .float32)
         guard y.elementCount > 0 else { return y }
         let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
         let product = unsafe product(x, form.whole, y, bias: bias, activation, adding: residual)

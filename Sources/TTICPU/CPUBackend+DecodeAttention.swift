@@ -69,7 +69,7 @@ extension CPUBackend {
             q.count == heads * width && q.tensor.rowCount == batch && cache.values.shape == shape,
             "\(q.count) of \(q.tensor.shape) over a cache of \(shape)")
         precondition(place >= 0 && place < capacity, "place \(place) of \(capacity)")
-        let result = allocate([batch, 1, q.count], .float32)
+        let result = allocate(q.tensor.shape.replacingLast(q.count), .float32)
         let (out, queries) = unsafe (result.floats, q.floats)
         let (keys, values) = unsafe (cache.keys.pointer, cache.values.pointer)
         let size = cache.keys.dtype.byteCount
@@ -134,9 +134,11 @@ extension CPUBackend {
                     unsafe work.partial = partial
                     unsafe work.partial_stride = chunksEach * partialCount
                     unsafe work.heads = group
-                    if let places = keys.places {
-                        unsafe places.withUnsafeBufferPointer {
-                            unsafe work.places = $0.baseAddress! + first
+                    if keys.isListed {
+                        // A kilobyte, so on the stack.
+                        unsafe withUnsafeTemporaryAllocation(of: Int32.self, capacity: count) { places in
+                            for index in 0..<count { unsafe places[index] = Int32(keys[first + index]) }
+                            unsafe work.places = UnsafePointer(places.baseAddress)
                             unsafe kernels.pointee.chunk(&work)
                         }
                     } else {
@@ -168,38 +170,42 @@ extension CPUBackend {
     }
 }
 
-/// The keys that one query sees: the first `count` ones, or the listed ones.
+/// The keys that one query sees, in ascending order: the first `count` ones, or those that a window leaves of them.
 private struct VisibleKeys {
     let count: Int
-    let places: [Int32]?
+    /// Whether some in between are left out, so that it takes a list to say which.
+    let isListed: Bool
+    /// Of the window: whether key 0 is seen besides, where the window begins, how wide it is, how wide the image is.
+    private let besides, first, across, columns: Int
 
     init(all count: Int) {
         self.count = count
-        places = nil
+        isListed = false
+        (besides, first, across, columns) = (0, 0, 1, 1)
     }
 
-    /// The keys 0...place, or what a window leaves of them, in ascending order.
-    init(upTo place: Int, window: AttentionWindow?) {
-        guard let window else {
-            self.init(all: place + 1)
-            return
-        }
+    /// What a window leaves of the keys 0...place.
+    private init(upTo place: Int, through window: AttentionWindow) {
+        columns = window.columns
         let reach = window.size / 2
-        let (row, column) = place.quotientAndRemainder(dividingBy: window.columns)
-        let across = max(0, column - reach)...min(window.columns - 1, column + reach)
-        var places: [Int32] = []
-        for above in max(0, row - reach)...row {
-            for key in across.lowerBound + above * window.columns...across.upperBound + above * window.columns
-            where key <= place {
-                places.append(Int32(key))
-            }
-        }
-        if places.first != 0 { places.insert(0, at: 0) }
-        self.init(places: places)
+        let (row, column) = place.quotientAndRemainder(dividingBy: columns)
+        let (top, left) = (max(0, row - reach), max(0, column - reach))
+        first = top * columns + left
+        across = min(columns - 1, column + reach) - left + 1
+        besides = first > 0 ? 1 : 0
+        count = besides + (row - top) * across + column - left + 1
+        isListed = true
     }
 
-    private init(places: [Int32]) {
-        count = places.count
-        self.places = places
+    /// The keys 0...place, or what a window leaves of them.
+    init(upTo place: Int, window: AttentionWindow?) {
+        self = window.map { VisibleKeys(upTo: place, through: $0) } ?? VisibleKeys(all: place + 1)
+    }
+
+    /// A key's place.
+    subscript(index: Int) -> Int {
+        if index < besides { return 0 }
+        let (row, column) = (index - besides).quotientAndRemainder(dividingBy: across)
+        return first + row * columns + column
     }
 }

@@ -105,32 +105,43 @@ extension CPUBackend {
     package func concatenate(_ parts: [Tensor], axis: Int) -> Tensor {
         precondition(!parts.isEmpty, "nothing to join")
         var shape = parts[0].shape
-        let axis = axis < 0 ? shape.rank + axis : axis
-        shape[axis] = 0
-        for part in parts {
-            var rest = part.shape
-            rest[axis] = 0
-            precondition(
-                rest == shape && part.dtype == parts[0].dtype && part.dtype.byteCount == 4,
-                "\(part.dtype) \(part.shape) joined to \(parts[0].dtype) \(parts[0].shape) along axis \(axis)")
-        }
-        let outer = (0..<axis).reduce(1) { $0 * shape[$1] }
-        let inner = (axis + 1..<shape.rank).reduce(4) { $0 * shape[$1] }
         shape[axis] = parts.reduce(0) { $0 + $1.shape[axis] }
         let result = allocate(shape, parts[0].dtype)
-        let rowBytes = shape[axis] * inner
-        var offset = 0
+        var place = 0
         for part in parts {
-            let partBytes = part.shape[axis] * inner
-            let (out, source) = unsafe (result.pointer + offset, part.pointer)
-            forRows(outer, cost: partBytes / 4) { range in
-                for row in range {
-                    unsafe memcpy(out + row * rowBytes, source + row * partBytes, partBytes)
-                }
-            }
-            offset += partBytes
+            put(part, into: result, along: axis, at: place)
+            place += part.shape[axis]
         }
         return result
+    }
+
+    package func concatenate(_ x: Tensor, _ y: Tensor, axis: Int) -> Tensor {
+        var shape = x.shape
+        shape[axis] += y.shape[axis]
+        let result = allocate(shape, x.dtype)
+        put(x, into: result, along: axis, at: 0)
+        put(y, into: result, along: axis, at: x.shape[axis])
+        return result
+    }
+
+    /// One of the parts that `whole` is joined from; `place` is where it begins, along the axis.
+    private func put(_ part: Tensor, into whole: Tensor, along axis: Int, at place: Int) {
+        let shape = whole.shape
+        var rest = part.shape
+        rest[axis] = shape[axis]
+        precondition(
+            rest == shape && part.dtype == whole.dtype && part.dtype.byteCount == 4,
+            "\(part.dtype) \(part.shape) joined to \(whole.dtype) \(shape) along axis \(axis)")
+        let axis = axis < 0 ? shape.rank + axis : axis
+        let outer = (0..<axis).reduce(1) { $0 * shape[$1] }
+        let inner = (axis + 1..<shape.rank).reduce(4) { $0 * shape[$1] }
+        let (rowBytes, partBytes) = (shape[axis] * inner, part.shape[axis] * inner)
+        let (out, source) = unsafe (whole.pointer + place * inner, part.pointer)
+        forRows(outer, cost: partBytes / 4) { range in
+            for row in range {
+                unsafe memcpy(out + row * rowBytes, source + row * partBytes, partBytes)
+            }
+        }
     }
 
     package func gather(_ x: Tensor, _ indices: Tensor) -> Tensor {

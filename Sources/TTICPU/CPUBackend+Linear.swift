@@ -144,7 +144,7 @@ extension CPUBackend {
     package func embed(_ ids: Tensor, _ table: Tensor) -> Tensor {
         precondition(table.shape.rank == 2, "a table \(table.shape)")
         let (rows, width) = (table.shape[0], table.shape[1])
-        let y = allocate(Shape(ids.shape.array + [width]), .float32)
+        let y = allocate(ids.shape.appending(width), .float32)
         let (source, target, size) = unsafe (table.pointer, y.floats, width * table.dtype.byteCount)
         let list = unsafe ids.integers
         for index in 0..<ids.elementCount {

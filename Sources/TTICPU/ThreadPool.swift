@@ -52,17 +52,12 @@ package final class ThreadPool {
         }
     }
 
-    private func run(_ count: Int, _ body: (Int, Int) -> Void) {
+    private func run(_ count: Int, _ body: (_ index: Int, _ thread: Int) -> Void) {
         guard count > 0 else { return }
-        withoutActuallyEscaping(body) { body in
-            var work = body
-            unsafe withUnsafeMutablePointer(to: &work) { work in
-                unsafe ctti_pool_run(
-                    pool, count,
-                    { work, index, thread in
-                        unsafe work!.assumingMemoryBound(to: ((Int, Int) -> Void).self).pointee(index, thread)
-                    }, work)
-            }
-        }
+        unsafe runTasks(pool, count, body)
     }
 }
+
+/// ctti_pool_run, which takes the closure as it lies on its caller's stack: nothing of it is on the heap.
+@_silgen_name("ctti_pool_run")
+private func runTasks(_ pool: OpaquePointer, _ count: Int, _ task: (_ index: Int, _ thread: Int) -> Void)

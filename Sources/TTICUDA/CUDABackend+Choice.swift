@@ -45,7 +45,7 @@ extension CUDABackend {
         let (rows, codes, width) = (x.rowCount, codebook.shape[0], codebook.shape[1])
         precondition(
             x.shape.last == width && codebook.dtype == .float32, "\(x.shape) in a codebook of \(codebook.shape)")
-        let result = allocate(Shape(Array(x.shape.array.dropLast())), .int32)
+        let result = allocate(x.shape[0..<x.shape.rank - 1], .int32)
         // As many parts of the codes as fill the device; the distances are the same in every division.
         let (blocks, tiles) = ((rows + 31) / 32, (codes + 127) / 128)
         let wanted = max(1, min(tiles, 2 * device.multiprocessorCount / max(1, blocks)))

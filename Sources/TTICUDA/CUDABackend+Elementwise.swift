@@ -121,7 +121,7 @@ extension CUDABackend {
     package func embed(_ ids: Tensor, _ table: Tensor) -> Tensor {
         precondition(table.shape.rank == 2, "a table \(table.shape)")
         let width = table.shape[1]
-        let result = allocate(Shape(ids.shape.array + [width]), activationType)
+        let result = allocate(ids.shape.appending(width), activationType)
         launch(
             table.dtype == .float32 ? "embed_float" : "embed_bfloat16", elements: result.elementCount, each: lanes,
             tti_embed(

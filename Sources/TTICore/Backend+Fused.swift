@@ -6,6 +6,8 @@ extension Backend {
 
     package func move(_ source: Tensor, to target: Tensor) { copy(source, to: target) }
 
+    package func concatenate(_ x: Tensor, _ y: Tensor, axis: Int) -> Tensor { concatenate([x, y], axis: axis) }
+
     package func normLinear(
         _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
     ) -> Tensor {

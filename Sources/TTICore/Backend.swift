@@ -222,6 +222,8 @@ package protocol Backend: AnyObject {
 
     // MARK: Fused, each with a default
 
+    /// The concatenation of two, which a step does: without a list, which would be on the heap.
+    func concatenate(_ x: Tensor, _ y: Tensor, axis: Int) -> Tensor
     /// linear(norm(x)).
     func normLinear(
         _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation

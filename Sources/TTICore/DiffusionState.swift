@@ -60,13 +60,13 @@ package struct DiffusionState {
 
     /// The sample, the predicted picture, what is kept.
     package func slot(_ index: Int) -> Tensor {
-        latents.prefixRows(index..<index + 1).reshaped(Shape(Array(latents.shape.array.dropFirst())))
+        latents.prefixRows(index..<index + 1).reshaped(latents.shape[1..<latents.shape.rank])
     }
 
     /// Traps when the shapes do not belong together.
     package func check(_ output: Tensor) {
         let (kept, steps) = (keptCount, weights.shape[0])
-        let image = Shape(Array(latents.shape.array.dropFirst()))
+        let image = latents.shape[1..<latents.shape.rank]
         precondition(
             kept >= 0 && output.shape == image && input.shape == image && weights.shape == [steps, 2 + kept, 4 + kept]
                 && inputScale.elementCount == steps,

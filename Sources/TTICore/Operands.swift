@@ -59,6 +59,9 @@ package final class PreparedConvolution {
         self.byteCount = byteCount
         self.form = form
     }
+
+    /// As in the checkpoint.
+    package var shape: Shape { [outputs, inputs, kernelHeight, kernelWidth] }
 }
 
 /// How a kernel moves over an image.

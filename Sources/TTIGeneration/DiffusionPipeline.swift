@@ -126,7 +126,7 @@ package final class DiffusionPipeline: ImagePipeline {
         defer { b.arena.rewind(to: mark) }
         let input = run.state.input  // [images, height, width, channels]
         let isGuided = run.batch.settings.isGuided
-        let rows = isGuided ? b.concatenate([input, input], axis: 0) : input  // [rows, height, width, channels]
+        let rows = isGuided ? b.concatenate(input, input, axis: 0) : input  // [rows, height, width, channels]
         let output = network(rows, at: run.state.position, run.prepared, on: b)  // [rows, height, width, channels]
         b.combine(isGuided ? b.guide(output, run.guidance) : output, in: run.state)
         b.increment(in: run.state.position)

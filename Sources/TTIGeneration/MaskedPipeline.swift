@@ -166,9 +166,9 @@ package final class MaskedPipeline: ImagePipeline {
     private func network(_ tokens: Tensor, _ run: Run) -> Tensor {
         let b = backend
         let settings = run.batch.settings
-        let rows = settings.isGuided ? b.concatenate([tokens, tokens], axis: 0) : tokens  // [rows, tokens]
+        let rows = settings.isGuided ? b.concatenate(tokens, tokens, axis: 0) : tokens  // [rows, tokens]
         return transformer.hidden(
-            rows.reshaped([rows.shape[0], settings.gridHeight, settings.gridWidth]), run.prompt, on: b)
+            rows.reshaped(Shape(rows.shape[0], settings.gridHeight, settings.gridWidth)), run.prompt, on: b)
     }
 
     /// The step's choice as diffusers makes it with PyTorch's random numbers.

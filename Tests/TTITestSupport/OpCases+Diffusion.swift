@@ -36,9 +36,10 @@ extension OpCase {
                 weights: inputs.numbers(table, [steps, rows, columns]),
                 inputScale: inputs.numbers((0..<steps).map { 1 / Float($0 + 1) }, [steps]), limit: limit,
                 noise: hasNoise ? stacked(steps) : nil, picture: picture, position: inputs.integers([step], [1]))
+            let changed = [state.input] + (0..<2 + kept).map { state.slot($0) }
             return {
                 b.combine(output, in: state)
-                return [state.input] + (0..<2 + kept).map { state.slot($0) }
+                return changed
             }
         }
     }

@@ -100,6 +100,10 @@ extension OpCase {
                 let parts = [inputs.shared([2, 3]), inputs.shared([1, 3])]
                 return { [inputs.backend.concatenate(parts, axis: 0)] }
             },
+            simple("concatenate", "a pair 2× [3, 5] and [3, 9] along -1", batch: 2) { inputs in
+                let (x, y) = (inputs.batched([3, 5]), inputs.batched([3, 9]))
+                return { inputs.backend.concatenate(x, y, axis: -1) }
+            },
             simple("concatenate", "int32", batch: 2) { inputs in
                 let parts = [2, 3].map { count in inputs.batchedIntegers([count]) { 100 * $0 + 10 * count + $1 } }
                 return { inputs.backend.concatenate(parts, axis: 1) }

@@ -38,7 +38,10 @@ extension Backend {
     /// The rows of a tensor over and over, until there are `rows` of them: tokens that all guidance branches share.
     func repeated(_ x: Tensor, rows: Int) -> Tensor {
         precondition(x.shape[0] > 0 && rows % x.shape[0] == 0, "\(x.shape) repeated to \(rows) rows")
-        let times = rows / x.shape[0]
-        return times == 1 ? x : concatenate([Tensor](repeating: x, count: times), axis: 0)
+        return switch rows / x.shape[0] {
+        case 1: x
+        case 2: concatenate(x, x, axis: 0)
+        case let times: concatenate([Tensor](repeating: x, count: times), axis: 0)
+        }
     }
 }

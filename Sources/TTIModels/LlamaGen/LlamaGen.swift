@@ -73,11 +73,11 @@ package struct LlamaGen {
     ) -> Tensor {
         let c = configuration
         let rows = caches[0].keys.shape[0]
-        var x = embedded.reshaped([rows, 1, c.width])  // [rows, 1, width]
+        var x = embedded.reshaped(Shape(rows, 1, c.width))  // [rows, 1, width]
         for (index, layer) in layers.enumerated() {
             x = layer.step(x, at: position, caches[index], angles, c, on: b)
         }
-        return b.normLinear(x, finalNorm, head).reshaped([rows, c.codebookSize])
+        return b.normLinear(x, finalNorm, head).reshaped(Shape(rows, c.codebookSize))
     }
 
     /// A whole sequence at once (teacher forcing).

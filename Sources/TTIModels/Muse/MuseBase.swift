@@ -79,7 +79,7 @@ package struct MuseBase {
         let c = configuration
         return b.scoped {
             var x = b.scoped {
-                let flat = tokens.reshaped([tokens.shape[0], c.gridSide * c.gridSide])
+                let flat = tokens.reshaped(Shape(tokens.shape[0], c.gridSide * c.gridSide))
                 return b.add(b.embed(flat, tokenTable), positions)  // [rows, places, width]
             }
             for (layer, keysValues) in zip(layers, prompt.keysValues) {

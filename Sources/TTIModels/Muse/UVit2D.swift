@@ -102,7 +102,7 @@ package struct UVit2D {
                 x = b.replacing(x) { block($0, prompt, c, on: b) }
             }
             let grid = x.shape
-            x = b.replacing(x.reshaped([rows, grid[1] * grid[2], c.channels])) {
+            x = b.replacing(x.reshaped(Shape(rows, grid[1] * grid[2], c.channels))) {
                 b.normLinear($0, trunkInNorm, trunkIn)  // [rows, places, c.width]
             }
             for (layer, prompt) in zip(layers, prompt.layers) {
@@ -114,7 +114,7 @@ package struct UVit2D {
                 x = b.replacing(x) { block($0, prompt, c, on: b) }
             }
             if let upsample { x = b.replacing(x) { upsample($0, on: b) } }  // [rows, height, width, channels]
-            return x.reshaped([rows, x.shape[1] * x.shape[2], c.channels])
+            return x.reshaped(Shape(rows, x.shape[1] * x.shape[2], c.channels))
         }
     }
 

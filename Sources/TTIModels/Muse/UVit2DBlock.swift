@@ -89,7 +89,7 @@ struct UVit2DBlock {
         let response = b.globalResponseNorm(wide, gamma: gamma, beta: beta)
         let residual = b.linear(response, contract, adding: x)  // [rows, height, width, channels]
         let h = b.modulate(residual, prompt.modulation)
-            .reshaped([x.shape[0], x.shape[1] * x.shape[2], c.channels])  // [rows, places, channels]
+            .reshaped(Shape(x.shape[0], x.shape[1] * x.shape[2], c.channels))  // [rows, places, channels]
 
         let q1 = b.normLinear(h, norm1, attention1.q)
         let read1 = b.crossAttention(q1, prompt.keysValues1, heads: c.blockHeadCount)

@@ -96,11 +96,11 @@ package struct Parti {
         let rows = caches[0].keys.shape[0]
         let embedded = b.embed(b.repeated(tokens, rows: rows), tokenTable)  // [rows, width]
         let placed = b.add(embedded, b.embed(position, positions))
-        var x = placed.reshaped([rows, 1, c.width])  // [rows, 1, width]
+        var x = placed.reshaped(Shape(rows, 1, c.width))  // [rows, 1, width]
         for (index, layer) in layers.enumerated() {
             x = layer.step(x, at: position, caches[index], prompt.keysValues[index], prompt.mask, c, on: b)
         }
-        return b.normLinear(x, finalNorm, head).reshaped([rows, c.codebookSize])
+        return b.normLinear(x, finalNorm, head).reshaped(Shape(rows, c.codebookSize))
     }
 
     /// Many tokens at once, each predicting its successor (teacher forcing).

@@ -24,6 +24,12 @@ package struct UNet {
         let down: [UNetStage.Prepared]
         let middle: UNetStage.Prepared
         let up: [UNetStage.Prepared]
+        let skips = Skips()
+    }
+
+    /// What the way in leaves for the way out. Empty between steps, but the list stays, so that no step makes another.
+    final class Skips {
+        var tensors: [Tensor] = []
     }
 
     package init(_ weights: Weights, _ c: UNetConfiguration, on b: any Backend) throws(ModelError) {
@@ -74,21 +80,25 @@ package struct UNet {
             let shifts = b.gather(prepared.shifts, step.reshaped([1, 1]))
                 .reshaped([prepared.shifts.shape.last])
             // Each is left where it is until the way out takes it off the arena again.
-            var skips = [b.convolve(latents, convolutionIn)]  // [rows, height, width, channels]
+            let skips = prepared.skips
+            var x = b.convolve(latents, convolutionIn)  // [rows, height, width, channels]
+            skips.tensors.append(x)
             for (level, prepared) in zip(down, prepared.down) {
                 for index in level.stage.blocks.indices {
-                    skips.append(level.stage(index, skips[skips.count - 1], adding: shifts, prepared, on: b))
+                    x = level.stage(index, x, adding: shifts, prepared, on: b)
+                    skips.tensors.append(x)
                 }
                 if let downsample = level.downsample {
-                    skips.append(b.convolve(skips[skips.count - 1], downsample))  // [rows, h/2, w/2, channels]
+                    x = b.convolve(x, downsample)  // [rows, h/2, w/2, channels]
+                    skips.tensors.append(x)
                 }
             }
-            var x = middle(skips[skips.count - 1], adding: shifts, prepared.middle, on: b)  // [rows, h, w, channels]
+            x = middle(x, adding: shifts, prepared.middle, on: b)  // [rows, h, w, channels]
             for (level, prepared) in zip(up, prepared.up) {
                 for index in level.stage.blocks.indices {
-                    let skip = skips.removeLast()
+                    let skip = skips.tensors.removeLast()
                     x = b.replacing(x, above: skip) {
-                        let joined = b.concatenate([x, skip], axis: 3)  // [rows, h, w, inputs + skip]
+                        let joined = b.concatenate(x, skip, axis: 3)  // [rows, h, w, inputs + skip]
                         return level.stage(index, joined, adding: shifts, prepared, on: b)
                     }
                 }

@@ -56,7 +56,7 @@ struct UNetResidualBlock {
         var h: Tensor  // [rows, height, width, outputs]
         if isPerPrompt {
             h = b.groupNormConvolve(x, norm1, .silu, convolution1)
-            h = b.modulate(h, shift.reshaped([shift.elementCount / (2 * width), 2 * width]))
+            h = b.modulate(h, shift.reshaped(Shape(shift.elementCount / (2 * width), 2 * width)))
         } else {
             let convolution = Convolution(
                 weight: convolution1.weight, bias: shift, geometry: convolution1.geometry)

@@ -31,7 +31,7 @@ struct UNetTransformer {
     /// - Parameter x: `[rows, height, width, channels]`
     /// - Returns: the same shape.
     func callAsFunction(_ x: Tensor, _ keysValues: [Tensor], on b: any Backend) -> Tensor {
-        let pixels: Shape = [x.shape[0], x.shape[1] * x.shape[2], x.shape[3]]
+        let pixels = Shape(x.shape[0], x.shape[1] * x.shape[2], x.shape[3])
         let normed = b.groupNorm(x, norm, activation: .identity).reshaped(pixels)  // [rows, pixels, channels]
         var y = b.linear(normed, projectionIn)
         for (layer, keysValues) in zip(layers, keysValues) {

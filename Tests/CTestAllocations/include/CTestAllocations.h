@@ -1,4 +1,4 @@
-/// What this thread has asked the system for, by malloc, calloc, realloc, aligned_alloc and posix_memalign.
+/// What some threads have asked the system for, by malloc, calloc, realloc, aligned_alloc, posix_memalign and mmap.
 ///
 /// Linking this target replaces the C library's functions by ones that count and pass on to them. Elsewhere than on glibc all
 /// numbers stay 0.
@@ -7,8 +7,8 @@ typedef struct {
     long calls;
     /// How much.
     long bytes;
-    /// How many pieces were asked for and not yet given back (by this thread).
-    long live;
 } ctest_allocations;
 
-ctest_allocations ctest_allocations_so_far(void);
+/// From now on counts in `counts` what this thread asks for, which other threads may do too; NULL ends it. Threads that are
+/// not told are not counted: what other tests do meanwhile is not of interest.
+void ctest_count_allocations(ctest_allocations *counts);
