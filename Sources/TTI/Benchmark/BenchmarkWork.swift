@@ -78,6 +78,10 @@ extension BenchmarkSubject {
             return decode(try parti(c, on: b, isCounting: isCounting), sizes)
         case (.prefill, .parti(let c)):
             return prefill(try parti(c, on: b, isCounting: isCounting), sizes)
+        case (.decode, .dalleBart(let c)):
+            return decode(try dalleBart(c, on: b, isCounting: isCounting), sizes)
+        case (.prefill, .dalleBart(let c)):
+            return prefill(try dalleBart(c, on: b, isCounting: isCounting), sizes)
         case (.step, .muse(let c)):
             return step(try muse(c, on: b, isCounting: isCounting), sizes)
         case (.prefill, .muse(let c)):
@@ -103,53 +107,13 @@ extension BenchmarkSubject {
         default:
             let fitting =
                 switch network {
-                case .parti: "decode, prefill"
+                case .parti, .dalleBart: "decode, prefill"
                 case .muse, .amused, .unet: "step, prefill"
                 case .vqgan, .autoencoder: "detokenize"
                 }
             throw TTIError(
                 .usage, "usage.bench",
                 "'\(what.rawValue)' is nothing that \(name) does; it can be measured with: \(fitting)")
-        }
-    }
-
-    // MARK: Autoregressive
-
-    func text(rows: Int, length: Int, vocabulary: Int) -> TokenRows {
-        TokenRows((0..<rows).map { row in (0..<length).map { Int32(2 + (row * 7919 + $0 * 31) % (vocabulary - 2)) } })
-    }
-
-    /// A token of every image, as the pipeline does it: decoder, guidance, choice.
-    private func decode(_ network: Parti, _ sizes: BenchmarkSizes) -> Preparation {
-        { b in
-            let c = network.configuration
-            let capacity = min(sizes.tokens ?? c.imageLength, c.imageLength)
-            let text = text(rows: sizes.rows, length: c.maximumTextLength, vocabulary: c.vocabularySize)
-            let prompt = network.prepare(network.encode(text, on: b), on: b)
-            let caches = network.makeCaches(rows: sizes.rows, capacity: capacity, on: b)
-            let state = samplingState(sizes.images, on: b)
-            let last = b.upload(HostTensor([Int32](repeating: 0, count: sizes.images), [sizes.images]))
-            let codes = b.upload(
-                HostTensor([Int32](repeating: 0, count: sizes.images * capacity), [sizes.images, capacity]))
-            return BenchmarkWork(
-                tokens: sizes.images, on: b, begin: { b.write(HostTensor([Int32($0)], [1]), to: state.position) },
-                unit: {
-                    let logits = network.step(last, at: state.position, caches, prompt, on: b)
-                    b.copy(b.guideAndSample(logits, state, into: codes), to: last)
-                    b.increment(in: state.position)
-                })
-        }
-    }
-
-    /// The prompt: encoder, and keys and values of every cross-attention.
-    private func prefill(_ network: Parti, _ sizes: BenchmarkSizes) -> Preparation {
-        { b in
-            let c = network.configuration
-            let length = min(sizes.tokens ?? c.maximumTextLength, c.maximumTextLength)
-            let text = text(rows: sizes.rows, length: length, vocabulary: c.vocabularySize)
-            return BenchmarkWork(tokens: sizes.rows * length, on: b, isRecorded: false) {
-                _ = network.prepare(network.encode(text, on: b), on: b)
-            }
         }
     }
 
@@ -261,6 +225,10 @@ extension BenchmarkSubject {
             settings: b.upload(HostTensor([1, 0, 1] as [Float], [3])),
             keys: b.upload(HostTensor((0..<images).flatMap { [Int32($0), 0] }, [images, 2])),
             position: b.upload(HostTensor([Int32(0)], [1])), guidance: b.upload(HostTensor([3] as [Float], [1])))
+    }
+
+    func text(rows: Int, length: Int, vocabulary: Int) -> TokenRows {
+        TokenRows((0..<rows).map { row in (0..<length).map { Int32(2 + (row * 7919 + $0 * 31) % (vocabulary - 2)) } })
     }
 
     func randomNumbers(_ shape: [Int], on b: any Backend) -> Tensor {
