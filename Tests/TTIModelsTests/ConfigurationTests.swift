@@ -111,6 +111,46 @@ import Testing
         }
     }
 
+    /// The fields of the shape, and what the file of mini says besides.
+    private static let dalleMini = [
+        ("encoder_vocab_size", "50264"), ("image_vocab_size", "16384"), ("max_text_length", "64"),
+        ("image_length", "256"), ("d_model", "1024"), ("encoder_layers", "12"), ("decoder_layers", "12"),
+        ("encoder_ffn_dim", "2730"), ("decoder_ffn_dim", "2730"), ("encoder_attention_heads", "16"),
+        ("decoder_attention_heads", "16"), ("decoder_start_token_id", "16384"), ("pad_token_id", "16385"),
+        ("model_type", "\"dallebart\""), ("activation_function", "\"gelu\""), ("ln_type", "\"layernorm\""),
+        ("ln_positions", "\"normformer\""), ("use_glu", "true"), ("use_bias", "false"), ("force_ln_scale", "false"),
+    ]
+
+    private static func dalleBart(_ changes: [(String, String)]) throws -> DalleBartConfiguration {
+        let fields = dalleMini.filter { field in !changes.contains { $0.0 == field.0 } } + changes
+        let json = "{" + fields.map { "\"\($0.0)\": \($0.1)" }.joined(separator: ", ") + "}"
+        return try DalleBartConfiguration(Self.fields(json))
+    }
+
+    @Test func `the files of DALL-E mini and mega`() throws {
+        #expect(try Self.dalleBart([]) == .mini)
+        #expect(try Self.dalleBart([("decoder_start_token_id", "null")]) == .mini)
+        let mega = [
+            ("encoder_vocab_size", "50272"), ("image_vocab_size", "16415"), ("d_model", "2048"),
+            ("encoder_layers", "24"), ("decoder_layers", "24"), ("encoder_ffn_dim", "4096"),
+            ("decoder_ffn_dim", "4096"), ("encoder_attention_heads", "32"), ("decoder_attention_heads", "32"),
+        ]
+        #expect(try Self.dalleBart(mega) == .mega)
+    }
+
+    @Test(arguments: [
+        ("decoder_attention_heads", "5"), ("encoder_attention_heads", "0"), ("d_model", "65537"),
+        ("decoder_layers", "0"), ("image_vocab_size", "0"), ("decoder_start_token_id", "16385"),
+        ("decoder_start_token_id", "0"), ("image_length", "null"), ("encoder_vocab_size", "1.5"),
+        ("activation_function", "\"silu\""), ("ln_type", "\"rmsnorm\""), ("ln_positions", "\"swinv2\""),
+        ("use_glu", "false"), ("use_bias", "true"), ("use_bias", "\"false\""), ("scale_embedding", "true"),
+        ("tie_word_embeddings", "true"), ("use_head_scale", "true"), ("use_cosine_attention", "true"),
+        ("use_final_ln_decoder", "false"), ("use_alibi", "true"),
+    ])
+    func `DALL-E minis that cannot be`(_ field: String, _ value: String) {
+        #expect(throws: FormatError.self) { try Self.dalleBart([(field, value)]) }
+    }
+
     @Test func `a configuration larger than the weights allocates nothing`() throws {
         let fixture = try ModelFixture("models/parti")
         var c = try PartiConfiguration(fixture.configuration)

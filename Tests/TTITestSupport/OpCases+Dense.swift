@@ -69,6 +69,10 @@ extension OpCase {
         linear(3, 1, 4096, 24, bias: true, for: .sequences),
         linear(1, 5, 72, 130, for: .tokens),
         linear(2, 130, 584, 200, bias: true, .gelu, residual: true, for: .tokens),
+        // The width inside DALL-E mini's gated MLP, which no vector, panel or tile divides: one token, and a prompt.
+        linear(2, 1, 1024, 5460),
+        linear(2, 1, 2730, 1024, residual: true),
+        linear(2, 64, 2730, 256, residual: true),
         // Decoding one token: parti-350m's products with guidance, then alone.
         linear(2, 1, 1024, 3072, purpose: .checkAndMeasure),
         linear(2, 1, 1024, 1024, residual: true, purpose: .checkAndMeasure),

@@ -86,6 +86,7 @@ extension OpCase {
             gate(.gelu, .valueFirst, 1, 9, 33),
             gate(.geluTanh, .gateFirst, 2, 3, 16),
             gate(.relu, .gateFirst, 1, 1, 1),
+            gate(.gelu, .gateFirst, 2, 1, 2730),
             gate(.silu, .gateFirst, 2, 256, 2816, purpose: .measure),
             modulate(3, 1, 5),
             modulate(2, 9, 33),

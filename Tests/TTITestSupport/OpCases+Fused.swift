@@ -3,14 +3,16 @@ internal import TTICore
 extension OpCase {
     @inline(never) private static func normLinear(
         _ kind: NormParameters.Kind, _ batch: Int, _ tokens: Int, _ inputs: Int, _ outputs: Int, bias: Bool = false,
-        _ activation: Activation = .identity, purpose: Purpose = .check
+        _ activation: Activation = .identity, hasWeight: Bool = true, purpose: Purpose = .check
     ) -> OpCase {
-        let end = "\(bias ? " bias" : "")\(activation == .identity ? "" : " \(activation)")"
+        let end =
+            "\(bias ? " bias" : "")\(activation == .identity ? "" : " \(activation)")"
+            + (hasWeight ? "" : ", norm without weight")
         return OpCase(
             "normLinear", "\(kind) \(batch)×\(tokens)×\(inputs) → \(outputs)\(end)", purpose: purpose, batch: batch
         ) { operands in
             let x = operands.batched([tokens, inputs])
-            let norm = try operands.norm(kind, inputs)
+            let norm = try operands.norm(kind, inputs, hasWeight: hasWeight)
             let weight = try operands.matrix(outputs, inputs, for: tokens == 1 ? .tokens : .sequences)
             let bias = bias ? try operands.constant([outputs]) : nil
             return { [operands.backend.normLinear(x, norm, weight, bias: bias, activation: activation)] }
@@ -136,6 +138,10 @@ extension OpCase {
         normLinear(.layer, 7, 1, 1024, 24, bias: true),
         normLinear(.rms, 8, 1, 4096, 40),
         normLinear(.layer, 16, 1, 512, 72, .gelu),
+        // DALL-E mini's norms have a bias alone.
+        normLinear(.layer, 2, 1, 1024, 40, hasWeight: false),
+        normLinear(.layer, 3, 1, 33, 17, hasWeight: false),
+        normLinear(.layer, 2, 8, 48, 70, hasWeight: false),
         normLinear(.layer, 2, 1, 1024, 3072, purpose: .checkAndMeasure),
         normLinear(.layer, 2, 1, 1024, 4096, .gelu, purpose: .checkAndMeasure),
         normLinear(.layer, 2, 1, 1024, 1024, purpose: .measure),

@@ -54,6 +54,7 @@ extension OpCase {
         norm(.layer, 2, 4, 64, hasBias: false),
         norm(.layer, 2, 3, 48, hasWeight: false, hasBias: false),
         norm(.rms, 1, 8, 40, hasWeight: false),
+        norm(.layer, 2, 1, 2730, hasWeight: false),
         norm(.layer, 1, 5, 100, offset: 8),
         // Rows that several warps of a GPU share, and one that none can hold.
         norm(.layer, 3, 2, 520, offset: 8),

@@ -140,6 +140,7 @@ struct RefusedArguments: Sendable, CustomTestStringConvertible {
         .init("bench decode --preset parti-1b", 64, "usage.preset", "parti-350m"),
         .init("bench decode --preset janus-pro-1b", 64, "usage.preset", "not there yet"),
         .init("bench decode --preset muse-3b", 64, "usage.bench", "step"),
+        .init("bench step --preset dalle-mini", 64, "usage.bench", "decode, prefill"),
         .init("bench step --preset parti-350m", 64, "usage.bench", "decode"),
         .init("bench detokenize --preset vqgan-f16 --size 100", 64, "usage.size"),
         .init("bench decode --preset parti-350m -m scenes-ar", 64, "usage.option"),

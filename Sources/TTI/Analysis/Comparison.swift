@@ -120,7 +120,8 @@ package struct Comparison: Sendable {
     }
 
     private func measure(preset name: String, _ device: ChosenDevice) throws -> Model {
-        let weightType = device.weightType(precision, onCPU: name.hasPrefix("parti") ? .bfloat16 : .float32)
+        let isDecoding = try BenchmarkSubject(preset: name).sequenceLength != nil
+        let weightType = device.weightType(precision, onCPU: isDecoding ? .bfloat16 : .float32)
         var stages: [Stage] = []
         var peak = 0
         for stage in try PresetStage.stages(preset: name, PresetStage.Sizes(side: side)) {

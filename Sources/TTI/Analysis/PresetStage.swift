@@ -52,6 +52,15 @@ struct PresetStage {
                 stage("text", 1, .prefill, sized), stage("token", c.imageLength, .decode, sized),
                 stage("pixels", 1, .detokenize, try BenchmarkSubject(preset: "vqgan-f16"), side: pixels),
             ]
+        case .dalleBart(let c):
+            // Positions are learnt, so that images have the one size.
+            guard sizes.side ?? 256 == 256 else {
+                throw TTIError(.usage, "usage.size", "\(preset) makes images of 256 pixels, no others")
+            }
+            return [
+                stage("text", 1, .prefill, subject), stage("token", c.imageLength, .decode, subject),
+                stage("pixels", 1, .detokenize, try BenchmarkSubject(preset: "vqgan-f16"), side: 256),
+            ]
         case .muse(var c):
             let pixels = try side(256, 16)
             c.gridSide = pixels / 16

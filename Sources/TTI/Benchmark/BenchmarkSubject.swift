@@ -6,6 +6,7 @@ internal import TTIModels
 /// A network that is measured: a published shape, or a checkpoint's.
 enum BenchmarkNetwork {
     case parti(PartiConfiguration)
+    case dalleBart(DalleBartConfiguration)
     case llamaGen(LlamaGenConfiguration)
     case muse(MuseBaseConfiguration)
     case amused(UVit2DConfiguration, CLIPTextConfiguration)
@@ -23,19 +24,17 @@ struct BenchmarkSubject {
 
     /// The published shapes that can be measured.
     static let presetNames = [
-        "parti-350m", "parti-750m", "parti-3b", "parti-20b", "muse-600m", "muse-3b", "amused-256", "amused-512",
-        "llamagen-xl", "vqgan-f16", "amused-vq", "sd15", "sdxl", "sd-vae",
+        "parti-350m", "parti-750m", "parti-3b", "parti-20b", "dalle-mini", "dalle-mega", "llamagen-xl", "muse-600m",
+        "muse-3b", "amused-256", "amused-512", "vqgan-f16", "amused-vq", "sd15", "sdxl", "sd-vae",
     ]
     /// Those that the contract names besides.
-    static let laterPresetNames = [
-        "dalle-mini", "dalle-mega", "janus-pro-1b", "janus-pro-7b",
-    ]
+    static let laterPresetNames = ["janus-pro-1b", "janus-pro-7b"]
 
     /// The same kind of shape with fewer parameters, the largest first.
     static func smaller(than name: String) -> [String] {
         let families = [
-            ["parti-20b", "parti-3b", "parti-750m", "parti-350m"], ["muse-3b", "muse-600m"], ["sdxl", "sd15"],
-            ["amused-512", "amused-256"],
+            ["parti-20b", "parti-3b", "parti-750m", "parti-350m"], ["dalle-mega", "dalle-mini"],
+            ["muse-3b", "muse-600m"], ["sdxl", "sd15"], ["amused-512", "amused-256"],
         ]
         guard let family = families.first(where: { $0.contains(name) }) else { return [] }
         return Array(family.drop { $0 != name }.dropFirst())
@@ -45,8 +44,9 @@ struct BenchmarkSubject {
     var sequenceLength: Int? {
         switch network {
         case .parti(let c): c.imageLength
+        case .dalleBart(let c): c.imageLength
         case .llamaGen(let c): c.imageLength
-        default: nil
+        case .muse, .amused, .vqgan, .unet, .autoencoder: nil
         }
     }
     /// Tokens that lie before these in the caches: a caption's.
@@ -64,6 +64,8 @@ struct BenchmarkSubject {
             case "parti-750m": .parti(.parti750M)
             case "parti-3b": .parti(.parti3B)
             case "parti-20b": .parti(.parti20B)
+            case "dalle-mini": .dalleBart(.mini)
+            case "dalle-mega": .dalleBart(.mega)
             case "llamagen-xl": .llamaGen(.xl)
             case "muse-600m": .muse(.muse600M)
             case "muse-3b": .muse(.muse3B)
@@ -112,6 +114,10 @@ struct BenchmarkSubject {
     func parti(_ c: PartiConfiguration, on b: any Backend, isCounting: Bool) throws -> Parti {
         if let checkpoint { return try checkpoint.makeParti(c, on: b, weights: isCounting ? .shapes : .files) }
         return try Parti(weights(isCounting, seed: 1), c, on: b)
+    }
+
+    func dalleBart(_ c: DalleBartConfiguration, on b: any Backend, isCounting: Bool) throws -> DalleBart {
+        try DalleBart(weights(isCounting, seed: 1), c, on: b)
     }
 
     func llamaGen(_ c: LlamaGenConfiguration, on b: any Backend, isCounting: Bool) throws -> LlamaGen {

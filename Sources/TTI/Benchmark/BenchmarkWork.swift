@@ -78,6 +78,10 @@ extension BenchmarkSubject {
             return decode(try parti(c, on: b, isCounting: isCounting), sizes)
         case (.prefill, .parti(let c)):
             return prefill(try parti(c, on: b, isCounting: isCounting), sizes)
+        case (.decode, .dalleBart(let c)):
+            return decode(try dalleBart(c, on: b, isCounting: isCounting), sizes)
+        case (.prefill, .dalleBart(let c)):
+            return prefill(try dalleBart(c, on: b, isCounting: isCounting), sizes)
         case (.decode, .llamaGen(let c)):
             return decode(try llamaGen(c, on: b, isCounting: isCounting), sizes)
         case (.prefill, .llamaGen(let c)):
@@ -107,91 +111,13 @@ extension BenchmarkSubject {
         default:
             let fitting =
                 switch network {
-                case .parti, .llamaGen: "decode, prefill"
+                case .parti, .dalleBart, .llamaGen: "decode, prefill"
                 case .muse, .amused, .unet: "step, prefill"
                 case .vqgan, .autoencoder: "detokenize"
                 }
             throw TTIError(
                 .usage, "usage.bench",
                 "'\(what.rawValue)' is nothing that \(name) does; it can be measured with: \(fitting)")
-        }
-    }
-
-    // MARK: Autoregressive
-
-    func text(rows: Int, length: Int, vocabulary: Int) -> TokenRows {
-        TokenRows((0..<rows).map { row in (0..<length).map { Int32(2 + (row * 7919 + $0 * 31) % (vocabulary - 2)) } })
-    }
-
-    /// A token of every image, as the pipeline does it: decoder, guidance, choice.
-    /// - Parameters:
-    ///   - prefix: tokens that lie before the image's in the caches.
-    ///   - step: from the last tokens `[images]` and their place in the caches to logits `[rows, codes]`.
-    private func decode(
-        _ sizes: BenchmarkSizes, capacity: Int, prefix: Int = 0, on b: any Backend,
-        _ step: @escaping (_ last: Tensor, _ place: Tensor) -> Tensor
-    ) -> BenchmarkWork {
-        let state = samplingState(sizes.images, on: b)
-        let last = b.upload(HostTensor([Int32](repeating: 0, count: sizes.images), [sizes.images]))
-        let codes = b.upload(
-            HostTensor([Int32](repeating: 0, count: sizes.images * capacity), [sizes.images, capacity]))
-        let place = prefix == 0 ? state.position : b.upload(HostTensor([Int32(0)], [1]))
-        return BenchmarkWork(
-            tokens: sizes.images, on: b,
-            begin: {
-                b.write(HostTensor([Int32($0)], [1]), to: state.position)
-                if prefix > 0 { b.write(HostTensor([Int32(prefix + $0)], [1]), to: place) }
-            },
-            unit: {
-                b.copy(b.guideAndSample(step(last, place), state, into: codes), to: last)
-                b.increment(in: state.position)
-                if prefix > 0 { b.increment(in: place) }
-            })
-    }
-
-    private func decode(_ network: Parti, _ sizes: BenchmarkSizes) -> Preparation {
-        { b in
-            let c = network.configuration
-            let capacity = min(sizes.tokens ?? c.imageLength, c.imageLength)
-            let text = text(rows: sizes.rows, length: c.maximumTextLength, vocabulary: c.vocabularySize)
-            let prompt = network.prepare(network.encode(text, on: b), on: b)
-            let caches = network.makeCaches(rows: sizes.rows, capacity: capacity, on: b)
-            return decode(sizes, capacity: capacity, on: b) { network.step($0, at: $1, caches, prompt, on: b) }
-        }
-    }
-
-    /// As after a caption of the full length, whose keys and values are zeros here.
-    private func decode(_ network: LlamaGen, _ sizes: BenchmarkSizes) -> Preparation {
-        { b in
-            let c = network.configuration
-            let capacity = min(sizes.tokens ?? c.imageLength, c.imageLength)
-            let caches = network.makeCaches(rows: sizes.rows, capacity: c.textLength + capacity, on: b)
-            return decode(sizes, capacity: capacity, prefix: c.textLength, on: b) {
-                network.step($0, at: $1, caches, on: b)
-            }
-        }
-    }
-
-    /// The prompt: encoder, and keys and values of every cross-attention.
-    private func prefill(_ network: Parti, _ sizes: BenchmarkSizes) -> Preparation {
-        { b in
-            let c = network.configuration
-            let length = min(sizes.tokens ?? c.maximumTextLength, c.maximumTextLength)
-            let text = text(rows: sizes.rows, length: length, vocabulary: c.vocabularySize)
-            return BenchmarkWork(tokens: sizes.rows * length, on: b, isRecorded: false) {
-                _ = network.prepare(network.encode(text, on: b), on: b)
-            }
-        }
-    }
-
-    /// The caption: all layers over its places.
-    private func prefill(_ network: LlamaGen, _ sizes: BenchmarkSizes) -> Preparation {
-        { b in
-            let c = network.configuration
-            let features = randomNumbers([sizes.rows, c.textLength, c.textWidth], on: b)
-            return BenchmarkWork(tokens: sizes.rows * c.textLength, on: b, isRecorded: false) {
-                _ = network.states(prefix: network.prefix(features, on: b), nil, on: b)
-            }
         }
     }
 
@@ -303,6 +229,10 @@ extension BenchmarkSubject {
             settings: b.upload(HostTensor([1, 0, 1] as [Float], [3])),
             keys: b.upload(HostTensor((0..<images).flatMap { [Int32($0), 0] }, [images, 2])),
             position: b.upload(HostTensor([Int32(0)], [1])), guidance: b.upload(HostTensor([3] as [Float], [1])))
+    }
+
+    func text(rows: Int, length: Int, vocabulary: Int) -> TokenRows {
+        TokenRows((0..<rows).map { row in (0..<length).map { Int32(2 + (row * 7919 + $0 * 31) % (vocabulary - 2)) } })
     }
 
     func randomNumbers(_ shape: [Int], on b: any Backend) -> Tensor {

@@ -40,4 +40,11 @@ extension Configuration {
         let found = try string(field, default: value)
         guard found == value else { throw error("'\(field)' is \(quoted(found)); only '\(value)' is supported") }
     }
+
+    /// The same of a field that is true or false.
+    func require(_ field: String, _ value: Bool) throws(FormatError) {
+        guard try bool(field, default: value) == value else {
+            throw error("'\(field)' is \(!value); only \(value) is supported")
+        }
+    }
 }
