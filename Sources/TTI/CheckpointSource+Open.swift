@@ -13,7 +13,12 @@ extension CheckpointSource {
     package func folder(variant: String? = nil) throws -> CheckpointFolder {
         let name = try name()
         return try translatingErrors {
-            try CheckpointFolder.find(name, variant: variant, searchFolders: shippedCheckpointFolders())
+            switch self {
+            case .named:
+                try CheckpointFolder.find(name, variant: variant, searchFolders: shippedCheckpointFolders())
+            case .demo:
+                try CheckpointFolder.shipped(name, variant: variant, in: shippedCheckpointFolders())
+            }
         }
     }
 }

@@ -85,8 +85,15 @@ extension Engine {
 
     /// Pixels to tokens.
     private func tokens(_ pixels: Int?, _ option: String, standard: Int) throws -> Int {
-        guard let pixels else { return standard }
         let factor = pipeline.pixelsPerToken
+        guard let pixels else {
+            guard standard * factor <= 4096 else {
+                throw SettingsError(
+                    "usage.size",
+                    "this checkpoint's own size is \(standard * factor), and 4096 is the most; give \(option)")
+            }
+            return standard
+        }
         guard pixels >= factor, pixels <= 4096, pixels % factor == 0 else {
             throw SettingsError(
                 "usage.size",

@@ -16,14 +16,8 @@ extension CheckpointFolder {
             try folder.checkIsCheckpoint()
             return folder
         }
-        if isPlainFileName(argument) {
-            for search in searchFolders {
-                let path = joinPath(search, argument)
-                guard FileStatus(path: path)?.kind == .folder else { continue }
-                let folder = try CheckpointFolder(path: path, variant: variant)
-                try folder.checkIsCheckpoint()
-                return folder
-            }
+        if isPlainFileName(argument), let folder = try named(argument, variant: variant, in: searchFolders) {
+            return folder
         }
         let cache = HubCache(environment: environment)
         if let repository = HubCache.Repository(argument), let folder = try cache?.folder(repository, variant: variant)
@@ -31,6 +25,29 @@ extension CheckpointFolder {
             return folder
         }
         throw notFound(argument, searchFolders, cache)
+    }
+
+    /// A checkpoint that ships, whatever the working directory holds.
+    ///
+    /// Throws `missingPath` when no folder has it.
+    package static func shipped(
+        _ name: String, variant: String? = nil, in searchFolders: [String]
+    ) throws(FormatError) -> CheckpointFolder {
+        if let folder = try named(name, variant: variant, in: searchFolders) { return folder }
+        throw notFound(name, searchFolders, nil)
+    }
+
+    private static func named(
+        _ name: String, variant: String?, in searchFolders: [String]
+    ) throws(FormatError) -> CheckpointFolder? {
+        for search in searchFolders {
+            let path = joinPath(search, name)
+            guard FileStatus(path: path)?.kind == .folder else { continue }
+            let folder = try CheckpointFolder(path: path, variant: variant)
+            try folder.checkIsCheckpoint()
+            return folder
+        }
+        return nil
     }
 
     private static func notFound(_ argument: String, _ searchFolders: [String], _ cache: HubCache?) -> FormatError {

@@ -64,6 +64,7 @@ extension CheckpointFolder {
     package func checkIsCheckpoint() throws(FormatError) {
         let names = [
             PipelineIndex.fileName, "config.json", "scheduler_config.json", "tokenizer.json", "tokenizer_config.json",
+            "spiece.model", "tokenizer.model", "vocab.json",
         ]
         if names.contains(where: contains) { return }
         let contents = folderContents(path)

@@ -90,7 +90,7 @@ package final class AutoregressivePipeline: ImagePipeline {
             batch: batch,
             prompt: transformer.prepare(transformer.encode(text, on: b), on: b),
             caches: transformer.makeCaches(rows: rows, on: b),
-            state: b.samplingState(batch, temperature: batch.settings.temperature[0], firstStep: 0),
+            state: b.samplingState(batch, temperature: batch.settings.drawingTemperature, firstStep: 0),
             last: b.upload(
                 HostTensor([Int32](repeating: Int32(transformer.configuration.startToken), count: images), [images])),
             codes: b.upload(
@@ -141,7 +141,8 @@ package final class AutoregressivePipeline: ImagePipeline {
             var codes = try backend.readIntegers(run.codes)
             for image in tokens.indices {
                 tokens[image] = TorchChoice.sample(
-                    values[image][...], temperature: settings.temperature[0], topK: settings.topK, topP: settings.topP,
+                    values[image][...], temperature: settings.drawingTemperature, topK: settings.topK,
+                    topP: settings.topP,
                     &run.generators[image])
                 codes[image * settings.tokenCount + run.done] = tokens[image]
             }

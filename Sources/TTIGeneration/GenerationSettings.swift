@@ -44,6 +44,9 @@ package struct GenerationSettings: Sendable, Hashable {
 
     package var tokenCount: Int { gridHeight * gridWidth }
 
+    /// What logits are divided by when a token is drawn: 0, which takes the largest, where quotients would not be finite.
+    var drawingTemperature: Float { temperature[0] < 1e-30 ? 0 : temperature[0] }
+
     package init(steps: Int, guidance: Float, temperature: SIMD2<Float>, gridHeight: Int, gridWidth: Int) {
         self.steps = steps
         self.guidance = guidance

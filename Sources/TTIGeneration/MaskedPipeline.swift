@@ -57,6 +57,10 @@ package final class MaskedPipeline: ImagePipeline {
 
     // MARK: Prepare
 
+    /// What aMUSEd's transformer is told of an image besides the prompt: its size, where it was cut from, how it looks.
+    static func microConditions(_ width: Int, _ height: Int) -> [Float] { [Float(width), Float(height), 0, 0, 6] }
+    static let microConditionCount = 5
+
     package func tokenize(_ prompt: String) -> PromptTokens {
         PromptTokens(prompt, tokenizer, length: textEncoder.configuration.maximumLength)
     }
@@ -85,7 +89,8 @@ package final class MaskedPipeline: ImagePipeline {
         guard let pooled = text.projected else { preconditionFailure("a text encoder without projection") }
         let (width, height) = (settings.gridWidth * pixelsPerToken, settings.gridHeight * pixelsPerToken)
         let prompt = transformer.prepare(
-            text: text.penultimate, pooled: pooled, microConditions: [[Float(width), Float(height), 0, 0, 6]], on: b)
+            text: text.penultimate, pooled: pooled, microConditions: [MaskedPipeline.microConditions(width, height)],
+            on: b)
 
         let plan = MaskPlan(
             settings.schedule, steps: settings.steps, tokenCount: settings.tokenCount, masked: batch.maskedCount,

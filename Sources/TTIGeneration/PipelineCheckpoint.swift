@@ -74,6 +74,7 @@ package final class PipelineCheckpoint {
                     "'mask_token_id' is \(maskToken), which is one of the \(transformer.codebookSize) codes")
             }
             networks = .masked(text: text, transformer: transformer, maskToken: maskToken)
+            try Self.check(text, transformer, folder.path)
             defaults = try .masked(scheduler, gridSide: transformer.gridSide)
             try Self.check(
                 codes: transformer.codebookSize, text: text.vocabularySize, detokenizer, tokenizer, folder.path)
@@ -115,6 +116,35 @@ package final class PipelineCheckpoint {
                 .invalid, "tokenizer.vocabulary",
                 "the tokenizer has \(tokenizer.vocabularySize) ids, but the text encoder's table has \(text) rows",
                 at: quoted(path), try: "check that tokenizer and model belong together")
+        }
+    }
+
+    /// A masked pipeline's text encoder must be the one that its transformer was made for.
+    private static func check(
+        _ text: CLIPTextConfiguration, _ transformer: UVit2DConfiguration, _ path: String
+    ) throws(FormatError) {
+        func fault(_ message: String) -> FormatError {
+            FormatError(
+                .invalid, "model.config", message, at: quoted(path), try: "check that the parts belong together")
+        }
+        guard let projected = text.projectionWidth else {
+            throw fault("the text encoder has no projection, which the transformer's 'cond_embed_dim' is the width of")
+        }
+        guard projected == transformer.pooledTextWidth else {
+            throw fault(
+                "the text encoder's 'projection_dim' is \(projected), but the transformer's 'cond_embed_dim' "
+                    + "\(transformer.pooledTextWidth)")
+        }
+        guard text.width == transformer.textWidth else {
+            throw fault(
+                "the text encoder's 'hidden_size' is \(text.width), but the transformer's 'encoder_hidden_size' "
+                    + "\(transformer.textWidth)")
+        }
+        let (count, width) = (MaskedPipeline.microConditionCount, transformer.microConditionWidth)
+        guard transformer.microConditionsWidth == count * width else {
+            throw fault(
+                "the transformer's 'micro_cond_embed_dim' is \(transformer.microConditionsWidth), not "
+                    + "\(count) times 'micro_cond_encode_dim', which is \(width)")
         }
     }
 

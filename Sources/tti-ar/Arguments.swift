@@ -56,8 +56,10 @@ struct Arguments {
     ) throws(TTIError) -> (Option, spelling: String, attached: String?) {
         if argument.hasPrefix("--") {
             let body = argument.dropFirst(2)
-            let name = body.prefix { $0 != "=" }
-            let attached = name.count < body.count ? String(body.dropFirst(name.count + 1)) : nil
+            // By scalars: what follows the sign may begin with a mark that combines with it.
+            let sign = body.unicodeScalars.firstIndex(of: "=")
+            let name = body[..<(sign ?? body.endIndex)]
+            let attached = sign.map { String(body.unicodeScalars[$0...].dropFirst()) }
             if let option = syntax.option(named: name) { return (option, "--" + name, attached) }
             var message = "'tti-ar \(syntax.name)' has no option \(quoted("--" + name, limit: 60))"
             let names = syntax.options.flatMap { [$0.name] + $0.aliases }

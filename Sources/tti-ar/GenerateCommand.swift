@@ -95,9 +95,10 @@ enum GenerateCommand: Command {
             imageCount += item.settings.request.count
             let suffix = item.output.existing == .suffix
             let paths = suffix ? [] : item.paths(mode: item.settings.mode ?? .parallel)
-            let tokens = item.savedTokensPath(mode: item.settings.mode ?? .parallel).map { [$0] } ?? []
-            for path in paths + tokens {
-                if firstFromPath.updateValue(imageCount, forKey: path) != nil {
+            let mode = item.settings.mode ?? .parallel
+            let saved = [item.savedTokensPath(mode: mode), item.savedLatentsPath(mode: mode)].compactMap { $0 }
+            for path in paths + saved {
+                if firstFromPath.updateValue(imageCount, forKey: withoutIdleParts(path)) != nil {
                     throw usage(
                         "output",
                         "several images would be written to \(quoted(path)); put {id}, {seed} or {index} into its name, "
@@ -105,6 +106,12 @@ enum GenerateCommand: Command {
                 }
             }
         }
+    }
+
+    /// A path without what leads nowhere: `./a//b` is `a/b`.
+    private static func withoutIdleParts(_ path: String) -> String {
+        let parts = path.split(separator: "/").filter { $0 != "." }
+        return (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
     }
 
     private static func promptFromStandardInput() throws(TTIError) -> String {

@@ -100,9 +100,15 @@ struct GenerateRun {
         let paths = item.paths(mode: generator.mode)
         let missing = try skipped(item, paths, generator)
         if item.isSeedRandom { progress.note("seed \(item.seed)\(items.count > 1 ? " for \(item.id)" : "")") }
-        if items.count > 1 || item.settings.request.count > 1, item.output.existing == .skip, !item.isSeedRandom {
-            Interrupts.becomeResumable()
+        let savedPath = item.savedTokensPath(mode: generator.mode) ?? item.savedLatentsPath(mode: generator.mode)
+        if let savedPath, let first = missing.first, missing.count > 1 || first.count < item.settings.request.count {
+            throw TTIError(
+                .usage, "usage.save",
+                "some images of \(quoted(item.prompt, limit: 60)) are there, and \(quoted(savedPath)) would lose their part; "
+                    + "give --if-exists overwrite, or leave out what saves it")
         }
+        let isResumable = items.count > 1 || item.settings.request.count > 1 && savedPath == nil
+        if isResumable, item.output.existing == .skip, !item.isSeedRandom { Interrupts.becomeResumable() }
         var saved = SavedCodes()
         for range in missing {
             for part in item.parts(range, inputs, pixelsPerToken: generator.pixelsPerToken) {
@@ -166,7 +172,7 @@ struct GenerateRun {
                             progress.step(done, of: count, unit: generator.mode == .autoregressive ? "token" : "step")
                             return !Interrupts.isRequested
                         case .preview(let pictures, let images, _):
-                            try translatingErrors { try write(pictures, part, images, item, paths) }
+                            try translatingErrors { try write(pictures, part, images, item, generator.mode, paths) }
                             return !Interrupts.isRequested
                         case .image(let image):
                             saved.grids.append(image.tokens)
@@ -209,7 +215,8 @@ struct GenerateRun {
     }
 
     private mutating func write(
-        _ pictures: [RGBImage], _ part: GenerateItem.Part, _ images: Range<Int>, _ item: GenerateItem, _ paths: [String]
+        _ pictures: [RGBImage], _ part: GenerateItem.Part, _ images: Range<Int>, _ item: GenerateItem,
+        _ mode: GenerationMode, _ paths: [String]
     ) throws {
         for (picture, offset) in zip(pictures, images) {
             let index = part.first + offset
@@ -217,7 +224,7 @@ struct GenerateRun {
             if let template = item.settings.previewPath {
                 // Without a placeholder there is one file, which shows the first image.
                 if !NameValues.hasPlaceholder(template), offset != images.lowerBound { continue }
-                path = item.nameValues(index, mode: item.settings.mode ?? .parallel).filled(template)
+                path = item.nameValues(index, mode: mode).filled(template)
             } else {
                 path = previewPath(beside: paths[index])
             }

@@ -16,7 +16,7 @@ enum Interrupts {
     /// Whether the work should stop.
     static var isRequested: Bool { first.load(ordering: .relaxed) != 0 }
 
-    /// Installs the handlers; a write to a closed pipe becomes an error instead of a signal.
+    /// Installs the handlers; a write to a closed pipe, or beyond the limit of a file's size, becomes an error instead of a signal.
     static func install() {
         // The first access makes them, which a handler must not do.
         TemporaryFiles.prepare()
@@ -33,7 +33,7 @@ enum Interrupts {
         }
         var ignore = sigaction()
         unsafe ignore.__sigaction_handler.sa_handler = SIG_IGN
-        unsafe sigaction(SIGPIPE, &ignore, nil)
+        for number in [SIGPIPE, SIGXFSZ] { unsafe sigaction(number, &ignore, nil) }
         if environmentVariable("TTI_AR_TRACE") == nil { installFaultHandlers() }
     }
 

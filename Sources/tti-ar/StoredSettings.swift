@@ -112,5 +112,11 @@ func shellQuoted(_ word: String) -> String {
             }
         }
     if isPlain { return word }
-    return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    // By scalars: an apostrophe with a mark that combines with it is another character, but the shell reads it as one.
+    var result = "'"
+    for scalar in word.unicodeScalars {
+        if scalar == "'" { result += "'\\'" }
+        result.unicodeScalars.append(scalar)
+    }
+    return result + "'"
 }

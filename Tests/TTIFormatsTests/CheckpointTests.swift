@@ -238,6 +238,14 @@ import Testing
         try CheckpointFolder.find(name, searchFolders: [folder["shipped"]]) { environment[$0] }
     }
 
+    @Test func `a folder beside the user is not taken for a checkpoint that ships`() throws {
+        folder.write("shipped/scenes/model_index.json", "{}")
+        #expect(try CheckpointFolder.shipped("scenes", in: [folder["shipped"]]).path == folder["shipped/scenes"])
+        // "/tmp" is a folder that exists, and a name that is none of the shipped ones.
+        #expect(failure { _ = try CheckpointFolder.shipped("/tmp", in: [folder["shipped"]]) }?.kind == .missingPath)
+        #expect(failure { _ = try CheckpointFolder.shipped("scene", in: [folder["shipped"]]) }?.kind == .missingPath)
+    }
+
     @Test func `a checkpoint is found by path, by name and in the cache of Hugging Face`() throws {
         folder.write("shipped/scenes/model_index.json", "{}")
         #expect(try find("scenes").path == folder["shipped/scenes"])

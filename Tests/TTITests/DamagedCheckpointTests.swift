@@ -149,6 +149,16 @@ struct DamagedCheckpoint: Sendable, CustomTestStringConvertible {
         field(
             "heads that do not divide", "\"num_attention_heads\": 6", "\"num_attention_heads\": 7",
             "num_attention_heads"),
+        field(
+            "a text encoder of another width", "\"hidden_size\": 128", "\"hidden_size\": 256", "encoder_hidden_size",
+            file: "model/text_encoder/config.json"),
+        field(
+            "a projection of another width", "\"projection_dim\": 128", "\"projection_dim\": 64", "cond_embed_dim",
+            file: "model/text_encoder/config.json"),
+        field(
+            "a text encoder without projection", "CLIPTextModelWithProjection", "CLIPTextModel", "no projection",
+            file: "model/model_index.json"),
+        field("four conditions", "\"micro_cond_embed_dim\": 160", "\"micro_cond_embed_dim\": 128", "micro_cond"),
         field("fewer codes than the table", "\"codebook_size\": 1024", "\"codebook_size\": 512", "512"),
         field("an epsilon that is a list", "\"layer_norm_eps\": 1e-06", "\"layer_norm_eps\": []", "layer_norm_eps"),
         field(

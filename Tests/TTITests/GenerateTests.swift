@@ -96,7 +96,8 @@ import Testing
 
     @Test func `the same image comes back from its picture, its JSON and its command`() throws {
         let made = generate(
-            "it's \"so\", é", "-n", "blue", "-s", "9", "-g", "3.5", "--temperature", "1.5", "--order", "halton",
+            "it's \"so\", é, a'\u{301}; echo x > gone; echo '\u{301}", "-n", "blue", "-s", "9", "-g", "3.5",
+            "--temperature", "1.5", "--order", "halton",
             "--top-p", "0.9", "--json", "-o", "first.png")
         #expect(made.status == 0, "\(made)")
         place.write("first.json", made.output)
@@ -111,6 +112,7 @@ import Testing
         place.remove("again.png")
         let again = place.shell("run.sh")
         #expect(again.status == 0 && place.read("again.png") == place.read("first.png"), "\(again)")
+        #expect(place.read("gone").isEmpty)
         // What stands on the line wins.
         let other = CommandProcess.run(
             ["generate", "--from", "first.png", "-s", "10", "-o", "other.png", "-q"], in: place.path)
