@@ -11,8 +11,8 @@ enum BenchCommand: Command {
         options: [
             Option(
                 "--preset", "NAME",
-                "parti-350m, parti-750m, parti-3b, parti-20b, dalle-mini, dalle-mega (decode, prefill); muse-600m, muse-3b, "
-                    + "amused-256, amused-512 (step, prefill); sd15, sdxl (step, prefill); vqgan-f16, amused-vq, sd-vae "
+                "parti-350m, parti-750m, parti-3b, parti-20b, dalle-mini, dalle-mega, llamagen-xl (decode, prefill); "
+                    + "muse-600m, muse-3b, amused-256, amused-512, sd15, sdxl (step, prefill); vqgan-f16, amused-vq, sd-vae "
                     + "(detokenize)."),
             Option("-m, --checkpoint, --model", "DIR|NAME", "Measure this checkpoint instead."),
             Option("--batch", "N", "Rows (2: one image with guidance; detokenize: 1 image)."),
