@@ -94,8 +94,8 @@ enum GenerateCommand: Command {
         for item in items {
             imageCount += item.settings.request.count
             let suffix = item.output.existing == .suffix
-            let paths = suffix ? [] : item.paths(mode: item.settings.mode ?? .parallel)
             let mode = item.settings.mode ?? .parallel
+            let paths = suffix ? [] : item.paths(mode: mode)
             let saved = [item.savedTokensPath(mode: mode), item.savedLatentsPath(mode: mode)].compactMap { $0 }
             for path in paths + saved {
                 if firstFromPath.updateValue(imageCount, forKey: withoutIdleParts(path)) != nil {
