@@ -89,11 +89,11 @@ package struct DalleBart {
         let c = configuration
         let rows = caches[0].keys.shape[0]
         let embedded = embedding(b.repeated(tokens, rows: rows), at: position, on: b)  // [rows, width]
-        var x = embedded.reshaped([rows, 1, c.width])  // [rows, 1, width]
+        var x = embedded.reshaped(Shape(rows, 1, c.width))  // [rows, 1, width]
         for (index, layer) in layers.enumerated() {
             x = layer.step(x, at: position, caches[index], prompt.keysValues[index], prompt.mask, c, on: b)
         }
-        return b.normLinear(x, finalNorm, head).reshaped([rows, c.codebookSize])
+        return b.normLinear(x, finalNorm, head).reshaped(Shape(rows, c.codebookSize))
     }
 
     /// Many tokens at once, each predicting its successor (teacher forcing).
