@@ -6,6 +6,10 @@
 // a run of rows is read from end to end instead of a slice of each: on Sapphire Rapids 128 keys of 16 heads, from memory, in
 // turns, 2.5 times as fast (4.2 and 10.6 GB/s of 12.4). Heads that lie apart, in a cache, are as many streams: there 1.05 to
 // 1.15 times as fast. The bits are those of one head after the other.
+//
+// The file that includes this defines KEYS_AT_ONCE, a divisor of sixteen, and VECTORS_AT_ONCE, a divisor of four, so that as
+// many vectors (twice as many of values: even and odd keys) fit its registers, what is worth asking for ahead (ASKS), and
+// into which cache (LOCALITY, 3 is the first one). The bits depend on none of them.
 #include <math.h>
 
 #include "vector_math.h"
@@ -33,7 +37,7 @@ INLINE void ask_ahead(
     size_t width, bool is_bf16
 ) {
     size_t element = is_bf16 ? 2 : 4, bytes = width * element, row_bytes = stride * element;
-    if (w->places) return;
+    if (w->places || !ASKS(is_bf16)) return;
     size_t ahead = ahead_rows;
     if (stride == width) ahead = ahead_bytes / bytes / (w->heads == 1 ? 1 : 2 * w->heads);
     if (at + ahead < w->count) {
@@ -44,10 +48,10 @@ INLINE void ask_ahead(
         return;
     }
     if (stride == width) {
-        for (size_t i = 0; i < rows * bytes; i += 64) __builtin_prefetch(base + i);
+        for (size_t i = 0; i < rows * bytes; i += 64) __builtin_prefetch(base + i, 0, LOCALITY);
     } else {
         for (size_t j = 0; j < rows; j++) {
-            for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(base + j * row_bytes + i);
+            for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(base + j * row_bytes + i, 0, LOCALITY);
         }
     }
 }
@@ -69,16 +73,24 @@ INLINE vf score_keys(const ctti_decode_chunk *w, size_t head, size_t start, bool
         }
     }
     const char *next = w->next_keys ? (const char *)w->next_keys + head * w->head_stride * element : NULL;
-    ask_ahead(w, keys, next, start, LANES, w->stride, width, is_bf16);
-    UNROLL for (size_t i = 0; i < LANES; i++) sums[i] = splat(0);
     size_t whole = width / LANES * LANES;
-    for (size_t d = 0; d < whole; d += LANES) {
-        vf q = load(query + d);
-        UNROLL for (size_t i = 0; i < LANES; i++) sums[i] += load_element(rows[i], d, LANES, is_bf16) * q;
-    }
-    if (whole < width) {
-        vf q = load_some(query + whole, width - whole);
-        UNROLL for (size_t i = 0; i < LANES; i++) sums[i] += load_element(rows[i], whole, width - whole, is_bf16) * q;
+    ROLLED for (size_t first = 0; first < LANES; first += KEYS_AT_ONCE) {
+        ask_ahead(w, keys, next, start + first, KEYS_AT_ONCE, w->stride, width, is_bf16);
+        vf own[KEYS_AT_ONCE];
+        UNROLL for (size_t i = 0; i < KEYS_AT_ONCE; i++) own[i] = splat(0);
+        for (size_t d = 0; d < whole; d += LANES) {
+            vf q = load(query + d);
+            UNROLL for (size_t i = 0; i < KEYS_AT_ONCE; i++) {
+                own[i] += load_element(rows[first + i], d, LANES, is_bf16) * q;
+            }
+        }
+        if (whole < width) {
+            vf q = load_some(query + whole, width - whole);
+            UNROLL for (size_t i = 0; i < KEYS_AT_ONCE; i++) {
+                own[i] += load_element(rows[first + i], whole, width - whole, is_bf16) * q;
+            }
+        }
+        UNROLL for (size_t i = 0; i < KEYS_AT_ONCE; i++) sums[first + i] = own[i];
     }
     return sum_each(sums) * w->scale;
 }
@@ -92,29 +104,32 @@ INLINE void weigh_values(
     size_t element = is_bf16 ? 2 : 4;
     const char *values = (const char *)w->values + head * w->head_stride * element;
     const char *ahead = w->next_values ? (const char *)w->next_values + head * w->head_stride * element : NULL;
-    vf even[4], odd[4];
-    UNROLL for (size_t v = 0; v < 4; v++) {
-        even[v] = chains[0][v];
-        odd[v] = chains[1][v];
-    }
-    for (size_t key = start; key < end; key += 2) {
-        // Without a partner, the last key is read twice and counted once.
-        bool paired = key + 1 < w->count;
-        const char *row = values + place_of(w, key) * w->value_stride * element;
-        const char *next = values + place_of(w, paired ? key + 1 : key) * w->value_stride * element;
-        if (d == 0) ask_ahead(w, values, ahead, key, 2, w->value_stride, width, is_bf16);
-        float weight = weights[key], next_weight = paired ? weights[key + 1] : 0;
-        UNROLL for (size_t v = 0; v < 4; v++) {
-            if (v < vectors) {
-                size_t count = v + 1 < vectors ? LANES : last;
-                even[v] += load_element(row, d + v * LANES, count, is_bf16) * weight;
-                odd[v] += load_element(next, d + v * LANES, count, is_bf16) * next_weight;
+    UNROLL for (size_t first = 0; first < 4; first += VECTORS_AT_ONCE) {
+        if (first >= vectors) break;
+        vf even[VECTORS_AT_ONCE], odd[VECTORS_AT_ONCE];
+        UNROLL for (size_t v = 0; v < VECTORS_AT_ONCE; v++) {
+            even[v] = chains[0][first + v];
+            odd[v] = chains[1][first + v];
+        }
+        for (size_t key = start; key < end; key += 2) {
+            // Without a partner, the last key is read twice and counted once.
+            bool paired = key + 1 < w->count;
+            const char *row = values + place_of(w, key) * w->value_stride * element;
+            const char *next = values + place_of(w, paired ? key + 1 : key) * w->value_stride * element;
+            if (d == 0 && first == 0) ask_ahead(w, values, ahead, key, 2, w->value_stride, width, is_bf16);
+            float weight = weights[key], next_weight = paired ? weights[key + 1] : 0;
+            UNROLL for (size_t v = 0; v < VECTORS_AT_ONCE; v++) {
+                if (first + v < vectors) {
+                    size_t place = d + (first + v) * LANES, count = first + v + 1 < vectors ? LANES : last;
+                    even[v] += load_element(row, place, count, is_bf16) * weight;
+                    odd[v] += load_element(next, place, count, is_bf16) * next_weight;
+                }
             }
         }
-    }
-    UNROLL for (size_t v = 0; v < 4; v++) {
-        chains[0][v] = even[v];
-        chains[1][v] = odd[v];
+        UNROLL for (size_t v = 0; v < VECTORS_AT_ONCE; v++) {
+            chains[0][first + v] = even[v];
+            chains[1][first + v] = odd[v];
+        }
     }
 }
 
@@ -127,7 +142,7 @@ INLINE void weigh_part(
     for (size_t head = 0; head < w->heads; head++) {
         UNROLL for (size_t v = 0; v < 4; v++) chains[head][0][v] = chains[head][1][v] = splat(0);
     }
-    size_t block = w->heads == 1 ? w->count : LANES;
+    size_t block = w->heads == 1 && VECTORS_AT_ONCE == 4 ? w->count : LANES;
     for (size_t start = 0; start < w->count; start += block) {
         size_t end = start + block < w->count ? start + block : w->count;
         for (size_t head = 0; head < w->heads; head++) {

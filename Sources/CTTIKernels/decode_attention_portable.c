@@ -1,4 +1,8 @@
 #include "CTTIKernels.h"
+#define KEYS_AT_ONCE 2
+#define VECTORS_AT_ONCE 1
+#define ASKS(is_bf16) true
+#define LOCALITY 3
 #include "decode_attention_body.h"
 
 const ctti_decode_attention_kernels ctti_decode_attention_portable = {decode_chunk, decode_merge, decode_store};

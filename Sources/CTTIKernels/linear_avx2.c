@@ -13,33 +13,44 @@
 
 enum { most_rows = 6, ahead = 8192 };
 
-// The weights of 16 outputs and one input: in bfloat16 the low halves of their pairs, or the high ones when it is odd.
-INLINE void load_pair(__m256 weights[2], const char *place, int pair, bool wide, bool odd) {
-    for (int v = 0; v < 2; v++) {
-        const char *source = place + 64 * pair + 32 * v;
-        if (wide) {
-            weights[v] = _mm256_loadu_ps((const float *)source);
-        } else {
-            __m256i pairs = _mm256_loadu_si256((const __m256i *)source);
-            pairs = odd ? _mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000u)) : _mm256_slli_epi32(pairs, 16);
-            weights[v] = _mm256_castsi256_ps(pairs);
-        }
-    }
-}
+INLINE __m256i pairs_high(void) { return _mm256_set1_epi32((int)0xffff0000u); }
 
-// The products of one input, or of both of a pair when `count` is 2.
+// One input of float32 weights, or the even one of a pair in bfloat16 and then the odd one: `pairs` pairs of vectors, whose
+// weights are held while all rows go by. With 12 sums, two weights and a row's input one register is left: what the odd
+// half needs is loaded again instead of being kept beside the even half, or the compiler moves sums to memory and back.
 INLINE void multiply_inputs(
-    __m256 sums[][4], int rows, bool wide, int first_pair, int pairs, size_t stride, const float *run, const char *place,
-    int count) {
+    __m256 sums[][4], int rows, bool wide, int pairs, size_t stride, const float *run, const char *place, int count) {
 #pragma clang loop unroll(full)
     for (int odd = 0; odd < count; odd++) {
         __m256 weights[4];
-        for (int pair = 0; pair < pairs; pair++) load_pair(weights + 2 * pair, place, first_pair + pair, wide, odd);
+        for (int v = 0; v < 2 * pairs; v++) {
+            __m256i pair = _mm256_loadu_si256((const __m256i *)(place + 32 * v));
+            if (!wide) pair = odd ? _mm256_and_si256(pairs_high(), pair) : _mm256_slli_epi32(pair, 16);
+            weights[v] = _mm256_castsi256_ps(pair);
+        }
 #pragma clang loop unroll(full)
         for (int row = 0; row < rows; row++) {
             __m256 factor = _mm256_broadcast_ss(run + (size_t)row * stride + odd);
             for (int v = 0; v < 2 * pairs; v++) sums[row][v] = _mm256_fmadd_ps(factor, weights[v], sums[row][v]);
         }
+        __asm__("" : "+r"(place));
+    }
+}
+
+// Both inputs of a pair for one or two rows and 32 outputs: here the rows' inputs are held while the weights go by.
+INLINE void multiply_pair(__m256 sums[][4], int rows, size_t stride, const float *run, const char *place) {
+    __m256 factors[2][2];
+#pragma clang loop unroll(full)
+    for (int row = 0; row < rows; row++) {
+        for (int odd = 0; odd < 2; odd++) factors[row][odd] = _mm256_broadcast_ss(run + (size_t)row * stride + odd);
+    }
+#pragma clang loop unroll(full)
+    for (int v = 0; v < 4; v++) {
+        __m256i pair = _mm256_loadu_si256((const __m256i *)(place + 32 * v));
+        __m256 even = _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16));
+        __m256 odd = _mm256_castsi256_ps(_mm256_and_si256(pairs_high(), pair));
+        for (int row = 0; row < rows; row++) sums[row][v] = _mm256_fmadd_ps(factors[row][0], even, sums[row][v]);
+        for (int row = 0; row < rows; row++) sums[row][v] = _mm256_fmadd_ps(factors[row][1], odd, sums[row][v]);
     }
 }
 
@@ -62,10 +73,14 @@ INLINE void pass(
         for (size_t k = 0; k < whole; k++, run += wide ? 1 : 2, place += step) {
             _mm_prefetch(place + ahead, _MM_HINT_T0);
             if (step > 64) _mm_prefetch(place + ahead + 64, _MM_HINT_T0);
-            multiply_inputs(sums, rows, wide, first_pair, pairs, stride, run, place, wide ? 1 : 2);
+            if (!wide && pairs == 2) {
+                multiply_pair(sums, rows, stride, run, place);
+            } else {
+                multiply_inputs(sums, rows, wide, pairs, stride, run, place + 64 * first_pair, wide ? 1 : 2);
+            }
         }
         if (!wide && depth % 2 == 1) {
-            multiply_inputs(sums, rows, wide, first_pair, pairs, stride, run, place, 1);
+            multiply_inputs(sums, rows, wide, pairs, stride, run, place + 64 * first_pair, 1);
             place += step;
         }
     }

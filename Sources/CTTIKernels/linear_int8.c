@@ -97,6 +97,10 @@ void ctti_quantize_rows(
         ctti_quantize_rows_avx512(target, target_stride, scales, source, source_stride, rows, count, padded);
         return;
     }
+    if (isa == CTTI_AVX2) {
+        ctti_quantize_rows_avx2(target, target_stride, scales, source, source_stride, rows, count, padded);
+        return;
+    }
 #endif
     (void)isa;
     quantize_rows(target, target_stride, scales, source, source_stride, rows, count, padded);

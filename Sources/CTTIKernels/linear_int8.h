@@ -18,6 +18,9 @@ void ctti_multiply_int8_vnni_strips(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
 void ctti_multiply_int8_amx(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+void ctti_quantize_rows_avx2(
+    uint8_t *target, size_t target_stride, float *scales, const float *source, size_t source_stride, size_t rows,
+    size_t count, size_t padded);
 void ctti_quantize_rows_avx512(
     uint8_t *target, size_t target_stride, float *scales, const float *source, size_t source_stride, size_t rows,
     size_t count, size_t padded);

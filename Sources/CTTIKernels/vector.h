@@ -16,6 +16,8 @@
 #define LANES 16
 // Before a loop whose count is known: arrays of vectors then live in registers.
 #define UNROLL _Pragma("clang loop unroll(full)")
+// Before a loop that stays one, so that the registers of one turn are enough.
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #define INLINE static inline __attribute__((always_inline, unused))
 
 typedef float vf __attribute__((vector_size(64)));
