@@ -105,7 +105,7 @@ INLINE void weigh_values(
     const char *values = (const char *)w->values + head * w->head_stride * element;
     const char *ahead = w->next_values ? (const char *)w->next_values + head * w->head_stride * element : NULL;
     UNROLL for (size_t first = 0; first < 4; first += VECTORS_AT_ONCE) {
-        if (first >= vectors) break;
+        if (first >= vectors) continue;
         vf even[VECTORS_AT_ONCE], odd[VECTORS_AT_ONCE];
         UNROLL for (size_t v = 0; v < VECTORS_AT_ONCE; v++) {
             even[v] = chains[0][first + v];

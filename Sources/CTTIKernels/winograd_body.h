@@ -104,10 +104,17 @@ INLINE void input_tiles(const ctti_winograd *call, size_t first, size_t end, siz
     }
 }
 
+// Sixteen of a panel's weights of one input, from the `v`th output on. In bfloat16 two inputs of an output lie beside each other.
+INLINE vf load_weights(const ctti_winograd *call, size_t start, size_t input, size_t lanes, size_t v) {
+    if (call->wide) return load((const float *)call->panels + start + input * lanes + v);
+    vu pairs;
+    memcpy(&pairs, (const uint16_t *)call->panels + start + input / 2 * 2 * lanes + 2 * v, sizeof pairs);
+    return (vf)(input % 2 ? pairs & 0xffff0000u : pairs << 16);
+}
+
 INLINE void weight_panel(const ctti_winograd *call, size_t panel, size_t first, size_t end, size_t m) {
     size_t side = m + 2, channels = call->channels, column = (call->first_panel + panel) * 32;
-    size_t lanes = call->outputs - column > 16 ? 32 : 16;
-    const float *source = call->panels + column * 9 * channels;
+    size_t lanes = call->outputs - column > 16 ? 32 : 16, start_of_panel = column * 3 * call->packed_depth;
     for (size_t c = first; c < end; c++) {
         // A chunk of channels is a product of its own, with panels of its own.
         size_t start = c / call->chunk * call->chunk, length = least(call->chunk, channels - start);
@@ -116,7 +123,9 @@ INLINE void weight_panel(const ctti_winograd *call, size_t panel, size_t first, 
             vf rows[3][6], d[6];
             UNROLL for (size_t x = 0; x < 3; x++) {
                 vf g[3];
-                UNROLL for (size_t y = 0; y < 3; y++) g[y] = load(source + ((y * 3 + x) * channels + c) * lanes + v);
+                UNROLL for (size_t y = 0; y < 3; y++) {
+                    g[y] = load_weights(call, start_of_panel, y * call->packed_depth + x * channels + c, lanes, v);
+                }
                 turn_weights(rows[x], g, m);
             }
             UNROLL for (size_t y = 0; y < side; y++) {

@@ -148,6 +148,14 @@ extension AccountingBackend {
         let kind = isSelf ? OperatorClass.spatialAttention : .crossAttention
         let text = "[\(batch), \(queries), \(q.count)] over \(k.tensor.shape[0]) × \(keys), \(heads) heads"
         let y = allocate([batch, queries, q.count], activationType)
+        // A CPU widens what it cast when many queries read it.
+        let mark = arena.mark
+        if queries >= 4 {
+            for part in [k, v] where part.tensor.dtype != activationType {
+                _ = allocate(part.tensor.shape.replacingLast(part.count), activationType)
+            }
+        }
+        defer { arena.rewind(to: mark) }
         if attentionForm == .eager, queries >= AttentionForm.fewestEagerQueries {
             noteEagerly(q, k, v, shape, kind, text, mask, into: y)
             return y
@@ -181,6 +189,13 @@ extension AccountingBackend {
         note(
             "attentionMix", text, kind: kind, flops: 2 * scores.elementCount * shape.headWidth, reads: [scores],
             bytesRead: bytes(v), writes: [y])
+    }
+
+    package func castToCache(_ x: Tensor) -> Tensor {
+        guard x.dtype != cacheType else { return x }
+        let y = allocate(x.shape, cacheType)
+        note("castToCache", "\(x.shape)", flops: 0, reads: [x], writes: [y])
+        return y
     }
 
     package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {

@@ -44,6 +44,8 @@ extension TimingBackend {
         }
     }
 
+    package func castToCache(_ x: Tensor) -> Tensor { time("castToCache") { timed.castToCache(x) } }
+
     package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {
         time("append") { timed.append(k, v, to: cache, at: position) }
     }

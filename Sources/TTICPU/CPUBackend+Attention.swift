@@ -7,17 +7,33 @@ extension CPUBackend {
     ) -> Tensor {
         let call = AttentionCall(q, k, v, heads: heads, mask: mask)
         let result = allocate(q.tensor.shape.replacingLast(q.count), .float32)
-        if attentionForm == .eager, call.queries >= AttentionForm.fewestEagerQueries {
-            attendEagerly(call, q, k, v, scale, mask, into: result)
-            return result
-        }
         // By the tokens of one batch entry: packing the keys pays when several queries read them.
         if call.queries < 4 {
             unsafe attendOneByOne(call, q, k, v, scale, mask, into: result.floats)
-        } else {
-            unsafe attendInBlocks(call, q, k, v, scale, mask, into: result.floats)
+            return result
         }
+        let mark = arena.mark
+        let (wideK, wideV) = (widened(k), widened(v))
+        if attentionForm == .eager, call.queries >= AttentionForm.fewestEagerQueries {
+            attendEagerly(call, q, wideK, wideV, scale, mask, into: result)
+        } else {
+            unsafe attendInBlocks(call, q, wideK, wideV, scale, mask, into: result.floats)
+        }
+        arena.rewind(to: mark)
         return result
+    }
+
+    /// Columns of a tensor in the cache's type as float32, a tensor of their own.
+    private func widened(_ columns: Columns) -> Columns {
+        guard columns.tensor.dtype != .float32 else { return columns }
+        let (count, rows) = (columns.count, columns.tensor.rowCount)
+        let copy = allocate(columns.tensor.shape.replacingLast(count), .float32)
+        let (source, target, type) = unsafe (columns.pointer, copy.floats, columns.tensor.dtype)
+        for row in 0..<rows {
+            unsafe CPUBackend.widen(
+                source + row * columns.rowStride * type.byteCount, type, to: target + row * count, count: count)
+        }
+        return copy.columns
     }
 
     private func attendInBlocks(

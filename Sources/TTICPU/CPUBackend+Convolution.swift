@@ -74,7 +74,7 @@ extension CPUBackend {
             stride: geometry.stride, top: geometry.top, left: geometry.left, bottom: geometry.bottom,
             right: geometry.right, upsampling: geometry.upsampling, output_row_stride: size.width * weight.outputs,
             product: product)
-        if let m = unsafe winogradTile(call, form.whole) {
+        if let m = unsafe isRounded ? nil : winogradTile(call) {
             unsafe convolveByWinograd(call, batch: batch, m: m, form.whole)
         } else if unsafe !isRounded && CPUBackend.gathersPatches(call, form.whole) {
             unsafe convolvePatches(call, batch: batch, form.whole)

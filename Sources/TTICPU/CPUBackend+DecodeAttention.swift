@@ -8,7 +8,9 @@ extension CPUBackend {
         into out: UnsafeMutablePointer<Float>
     ) {
         let (queries, keys, heads, width) = (call.queries, call.keys, call.heads, call.headWidth)
-        let (queryRows, keyRows, valueRows) = unsafe (q.floats, k.floats, v.floats)
+        let (queryRows, keyRows, valueRows) = unsafe (q.floats, k.pointer, v.pointer)
+        let size = k.tensor.dtype.byteCount
+        precondition(v.tensor.dtype == k.tensor.dtype, "keys in \(k.tensor.dtype), values in \(v.tensor.dtype)")
         let (keyBias, scoreBias) = unsafe (mask.keyBias?.floats, mask.scoreBias?.floats)
         func seen(_ query: Int) -> VisibleKeys {
             mask.causal ? VisibleKeys(upTo: min(query, keys - 1), window: mask.window) : VisibleKeys(all: keys)
@@ -22,8 +24,10 @@ extension CPUBackend {
                 let (entry, query) = token.quotientAndRemainder(dividingBy: queries)
                 let keyEntry = entry * call.keyBatch / call.batch
                 unsafe work.q = UnsafePointer(queryRows + token * q.rowStride + head * width)
-                unsafe work.keys = UnsafeRawPointer(keyRows + keyEntry * keys * k.rowStride + head * width)
-                unsafe work.values = UnsafeRawPointer(valueRows + keyEntry * keys * v.rowStride + head * width)
+                unsafe work.keys = UnsafeRawPointer(keyRows + (keyEntry * keys * k.rowStride + head * width) * size)
+                unsafe work.values = UnsafeRawPointer(
+                    valueRows + (keyEntry * keys * v.rowStride + head * width) * size)
+                unsafe work.is_bf16 = size == 2
                 unsafe work.stride = k.rowStride
                 unsafe work.value_stride = v.rowStride
                 unsafe work.head_stride = width
@@ -34,6 +38,18 @@ extension CPUBackend {
                     unsafe work.score_bias_stride = call.biasHeads == 1 ? 0 : queries * keys
                 }
             })
+    }
+
+    package func castToCache(_ x: Tensor) -> Tensor {
+        guard x.dtype != cacheType else { return x }
+        let y = allocate(x.shape, cacheType)
+        let (source, target, type, width) = unsafe (x.floats, y.pointer, cacheType, x.shape.last)
+        forRows(x.rowCount, cost: 2 * width) { rows in
+            unsafe CPUBackend.convert(
+                source + rows.lowerBound * width, .float32, to: target + rows.lowerBound * width * type.byteCount, type,
+                count: rows.count * width)
+        }
+        return y
     }
 
     package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {

@@ -1,7 +1,7 @@
 internal import CTTIKernels
 import TTICore
 
-/// How 3×3 convolutions of stride 1 are done in float32.
+/// How 3×3 convolutions of stride 1 are done with float32 pixels.
 package enum ConvolutionForm: Sendable {
     /// Whatever is fastest for the shape.
     case automatic
@@ -15,9 +15,9 @@ package enum ConvolutionForm: Sendable {
 
 extension CPUBackend {
     /// The outputs of a tile, down and across, or nil for a direct convolution. By the shape of one image, never by the batch.
-    func winogradTile(_ call: ctti_convolution, _ panels: Panels) -> Int? {
+    func winogradTile(_ call: ctti_convolution) -> Int? {
         let isAble =
-            unsafe panels.isWide && call.kernel_height == 3 && call.kernel_width == 3 && call.stride == 1
+            unsafe call.kernel_height == 3 && call.kernel_width == 3 && call.stride == 1
             && call.top == 1 && call.left == 1 && call.bottom == 1 && call.right == 1 && call.channels % 16 == 0
             && call.product.outputs % 16 == 0
         guard isAble else { return nil }
@@ -46,7 +46,9 @@ extension CPUBackend {
         unsafe work.image = call.image
         unsafe (work.height, work.width, work.channels) = (call.height, call.width, channels)
         unsafe work.upsampling = call.upsampling
-        unsafe work.panels = UnsafePointer(panels.elements.floats)
+        unsafe work.panels = UnsafeRawPointer(panels.elements.pointer)
+        unsafe work.wide = panels.isWide
+        unsafe work.packed_depth = ctti_packed_depth(panels.isWide, 3 * channels)
         unsafe work.outputs = call.product.outputs
         unsafe (work.bias, work.residual, work.y) = (call.product.bias, call.product.residual, call.product.y)
         unsafe work.activation = Int32(call.product.activation.rawValue)

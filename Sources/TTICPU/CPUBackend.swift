@@ -194,6 +194,8 @@ extension Tensor {
 extension Columns {
     /// The first element of the range in the first row.
     var floats: UnsafeMutablePointer<Float> { unsafe tensor.floats + start }
+    /// The same in any type.
+    var pointer: UnsafeMutableRawPointer { unsafe tensor.pointer + start * tensor.dtype.byteCount }
     /// Elements from one row to the next.
     var rowStride: Int { tensor.shape.last }
 }

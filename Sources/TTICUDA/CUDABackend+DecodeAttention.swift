@@ -2,6 +2,9 @@ internal import CTTICUDA
 package import TTICore
 
 extension CUDABackend {
+    /// Caches have the type of activations.
+    package func castToCache(_ x: Tensor) -> Tensor { x }
+
     package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {
         let shape = cache.keys.shape
         checkActivations(k.tensor, v.tensor, cache.keys, cache.values)

@@ -120,6 +120,9 @@ package protocol Backend: AnyObject {
     ///   - scale: usually 1/√(head width).
     /// - Returns: `[batch, queries, heads · head width]`
     func attention(_ q: Columns, _ k: Columns, _ v: Columns, heads: Int, scale: Float, mask: AttentionMask) -> Tensor
+    /// `x` in the type of caches, for keys and values that every token reads again; `x` itself when it has that type.
+    /// `attention` takes keys and values in either type.
+    func castToCache(_ x: Tensor) -> Tensor
     /// Writes keys and values of one token for each batch entry at `position`.
     /// - Parameters:
     ///   - k: `[batch, 1, heads · head width]`

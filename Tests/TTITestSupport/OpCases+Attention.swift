@@ -23,15 +23,16 @@ extension OpCase {
     /// - Parameters:
     ///   - keyBatch: nil for the batch itself.
     ///   - isPacked: queries, keys and values are columns of one tensor, or keys and values of another.
+    ///   - isCast: keys and values are cast to the type of caches first.
     @inline(never) private static func attention(
         _ batch: Int, keyBatch: Int? = nil, _ queries: Int, _ keys: Int, heads: Int, _ headWidth: Int,
-        _ masking: Masking = Masking(), isPacked: Bool = false, purpose: Purpose = .check
+        _ masking: Masking = Masking(), isPacked: Bool = false, isCast: Bool = false, purpose: Purpose = .check
     ) -> OpCase {
         let width = heads * headWidth
         let shared = keyBatch.map { ", keys for \($0)" } ?? ""
         let detail =
             "\(batch)×\(queries) over \(keys)\(shared), \(heads) heads of \(headWidth)\(masking.text)"
-            + (isPacked ? " packed" : "")
+            + (isPacked ? " packed" : "") + (isCast ? " cast" : "")
         return OpCase(
             "attention", detail, purpose: purpose, batch: batch, isBatchable: keyBatch == nil || keyBatch == 1
         ) {
@@ -72,7 +73,12 @@ extension OpCase {
             let scale = 1 / Float(headWidth).squareRoot()
             let backend = inputs.backend
             let finalMask = mask
-            return { [backend.attention(q, k, v, heads: heads, scale: scale, mask: finalMask)] }
+            func operand(_ columns: Columns) -> Columns {
+                guard isCast else { return columns }
+                let parts = columns.tensor.shape.last / columns.count
+                return backend.castToCache(columns.tensor).columns(columns.start / columns.count, of: parts)
+            }
+            return { [backend.attention(q, operand(k), operand(v), heads: heads, scale: scale, mask: finalMask)] }
         }
     }
 
@@ -131,8 +137,14 @@ extension OpCase {
         attention(3, keyBatch: 1, 5, 9, heads: 2, 16, Masking(padding: [3])),
         attention(4, keyBatch: 2, 3, 8, heads: 2, 8, Masking(padding: [0, 5]), isPacked: true),
         attention(6, keyBatch: 2, 1, 12, heads: 4, 16, Masking(padding: [0, 5]), isPacked: true),
+        // Keys and values of a prompt, cast once for all tokens; teacher forcing reads them by many queries.
+        attention(6, keyBatch: 2, 1, 12, heads: 4, 16, Masking(padding: [0, 5]), isPacked: true, isCast: true),
+        attention(2, 3, 70, heads: 2, 24, isCast: true),
+        attention(2, 20, 40, heads: 2, 16, Masking(padding: [3]), isPacked: true, isCast: true),
         // Text of an autoregressive decoder: one query over the keys of 128 text states.
-        attention(2, 1, 128, heads: 16, 64, Masking(padding: [127, 100]), isPacked: true, purpose: .checkAndMeasure),
+        attention(
+            2, 1, 128, heads: 16, 64, Masking(padding: [127, 100]), isPacked: true, isCast: true,
+            purpose: .checkAndMeasure),
         // amused-256: its image tokens, and the text.
         attention(2, 256, 256, heads: 12, 64, isPacked: true, purpose: .checkAndMeasure),
         attention(2, 256, 77, heads: 12, 64, isPacked: true, purpose: .checkAndMeasure),

@@ -53,6 +53,7 @@ package final class PrimitivesOnlyBackend: Backend {
     package func attention(
         _ q: Columns, _ k: Columns, _ v: Columns, heads: Int, scale: Float, mask: AttentionMask
     ) -> Tensor { wrapped.attention(q, k, v, heads: heads, scale: scale, mask: mask) }
+    package func castToCache(_ x: Tensor) -> Tensor { wrapped.castToCache(x) }
     package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {
         wrapped.append(k, v, to: cache, at: position)
     }

@@ -56,6 +56,12 @@ extension ReferenceBackend {
         return result(values, [batch, queries, width])
     }
 
+    package func castToCache(_ x: Tensor) -> Tensor {
+        let y = allocate(x.shape, cacheType)
+        y.store(x.doubles())
+        return y
+    }
+
     package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {
         let (batch, heads, headWidth) = (cache.keys.shape[0], cache.headCount, cache.keys.shape[3])
         let place = checkedPlace(position, cache)

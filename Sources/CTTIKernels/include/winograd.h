@@ -2,6 +2,7 @@
 // pixels, (m + 2)² transformed inputs are multiplied with as many transformed kernels.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "instruction_set.h"
@@ -11,7 +12,9 @@ typedef struct {
     const float *image;                 // [batch, height, width, channels], channels a multiple of 16
     size_t height, width, channels;
     size_t upsampling;                  // 2: every pixel stands for 2×2
-    const float *panels;                // [outputs, 3, 3, channels], packed
+    const void *panels;                 // [outputs, 3, 3, channels], packed
+    bool wide;                          // float32 panels, not bfloat16
+    size_t packed_depth;                // of a kernel's row: ctti_packed_depth(wide, 3 · channels)
     size_t outputs;                     // a multiple of 16
     const float *bias, *residual;       // [outputs]; as y; or null
     float *y;                           // [batch, height · upsampling, width · upsampling, outputs]

@@ -37,11 +37,19 @@ extension BenchmarkSubject {
         }
     }
 
+    /// Zeros, since a place late in the sequence is measured without those before it.
+    private func emptied(_ caches: [KeyValueCache], on b: any Backend) -> [KeyValueCache] {
+        for tensor in caches.flatMap({ [$0.keys, $0.values] }) {
+            b.write(HostTensor([Float](repeating: 0, count: tensor.elementCount), tensor.shape), to: tensor)
+        }
+        return caches
+    }
+
     func decode(_ network: some EncoderDecoder, _ sizes: BenchmarkSizes) -> Preparation {
         let text = text(rows: sizes.rows, length: network.maximumTextLength, vocabulary: network.vocabularySize)
         return decode(sizes, imageLength: network.imageLength) { capacity, b in
             let prompt = network.prepare(network.encode(text, on: b), on: b)
-            let caches = network.makeCaches(rows: sizes.rows, capacity: capacity, on: b)
+            let caches = emptied(network.makeCaches(rows: sizes.rows, capacity: capacity, on: b), on: b)
             return { tokens, position in network.step(tokens, at: position, caches, prompt, on: b) }
         }
     }
@@ -50,7 +58,8 @@ extension BenchmarkSubject {
     func decode(_ network: LlamaGen, _ sizes: BenchmarkSizes) -> Preparation {
         let c = network.configuration
         return decode(sizes, imageLength: c.imageLength, after: c.textLength) { capacity, b in
-            let caches = network.makeCaches(rows: sizes.rows, capacity: c.textLength + capacity, on: b)
+            let caches = emptied(
+                network.makeCaches(rows: sizes.rows, capacity: c.textLength + capacity, on: b), on: b)
             return { tokens, place in network.step(tokens, at: place, caches, on: b) }
         }
     }

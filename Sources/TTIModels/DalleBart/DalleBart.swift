@@ -60,7 +60,9 @@ package struct DalleBart {
     package func prepare(_ text: Text, on b: any Backend) -> PreparedPrompt {
         PreparedPrompt(
             batch: text.states.shape[0],
-            keysValues: layers.map { b.linear(text.states, $0.textKeysValues) },  // [batch, text tokens, 2 * width]
+            keysValues: layers.map { layer in  // [batch, text tokens, 2 * width]
+                b.scoped { b.castToCache(b.linear(text.states, layer.textKeysValues)) }
+            },
             mask: AttentionMask(keyBias: text.keyBias))
     }
 
