@@ -5,8 +5,8 @@
 
 #include <string.h>
 
+#include "linear_end_avx2.h"
 #include "linear_tiles.h"
-#include "math_avx2.h"
 
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 #define INLINE static inline TARGET __attribute__((always_inline))
@@ -128,17 +128,6 @@ TILES(half_wide, 32, false)
 TILES(float_narrow, 16, true)
 TILES(float_wide, 32, true)
 
-INLINE __m256 activate(__m256 x, ctti_activation activation) {
-    switch (activation) {
-    case CTTI_RELU: return _mm256_max_ps(_mm256_setzero_ps(), x);
-    case CTTI_GELU: return ctti_gelu_avx2(x);
-    case CTTI_GELU_TANH: return ctti_gelu_tanh_avx2(x);
-    case CTTI_QUICK_GELU: return ctti_quick_gelu_avx2(x);
-    case CTTI_SILU: return ctti_silu_avx2(x);
-    default: return x;
-    }
-}
-
 TARGET static void finish(
     float *y, const float *residual, size_t stride, size_t rows, size_t width, ctti_activation activation) {
     for (size_t row = 0; row < rows; row++) {
@@ -151,7 +140,7 @@ TARGET static void finish(
                 source = memcpy(buffer, place, count * sizeof(float));
                 if (residual) addend = memcpy(added, addend, count * sizeof(float));
             }
-            __m256 value = activate(_mm256_loadu_ps(source), activation);
+            __m256 value = ctti_activate_avx2(_mm256_loadu_ps(source), activation);
             if (residual) value = _mm256_add_ps(value, _mm256_loadu_ps(addend));
             if (count < 8) {
                 _mm256_storeu_ps(buffer, value);

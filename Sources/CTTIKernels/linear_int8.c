@@ -5,27 +5,31 @@
 #include "linear_int8.h"
 #include "math_portable.h"
 
-static bool has_vnni(void) {
 #if defined(__x86_64__)
+static bool has_vnni(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx512vnni");
-#else
-    return false;
-#endif
 }
+
+// AVX-VNNI: the same instruction for processors without AVX-512 (Alder Lake and its successors).
+static bool has_avxvnni(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avxvnni");
+}
+#endif
 
 void ctti_multiply_int8(
     ctti_isa isa, bool on_tiles, const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first,
     size_t end) {
     ctti_int8_multiply multiply = ctti_multiply_int8_portable;
 #if defined(__x86_64__)
-    if (isa >= CTTI_AVX2) multiply = ctti_multiply_int8_avx2;
+    if (isa >= CTTI_AVX2) multiply = has_avxvnni() ? ctti_multiply_int8_avxvnni : ctti_multiply_int8_avx2;
     if (isa >= CTTI_AVX512 && has_vnni()) multiply = ctti_multiply_int8_vnni;
     // As for other types: processors with tiles read four streams of weights faster than one.
     if (isa == CTTI_AMX && end_row - first_row <= 2) multiply = ctti_multiply_int8_vnni_strips;
     if (isa == CTTI_AMX && on_tiles) multiply = ctti_multiply_int8_amx;
 #endif
-    (void)isa, (void)on_tiles, (void)has_vnni;
+    (void)isa, (void)on_tiles;
     multiply(product, first_row, end_row, first, end);
 }
 

@@ -11,6 +11,9 @@ void ctti_multiply_int8_portable(
 #if defined(__x86_64__)
 void ctti_multiply_int8_avx2(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+// AVX2 with AVX-VNNI.
+void ctti_multiply_int8_avxvnni(
+    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
 void ctti_multiply_int8_vnni(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
 // One or two rows; four panels beside each other.

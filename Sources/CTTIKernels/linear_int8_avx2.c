@@ -10,12 +10,9 @@
 // Sums are exact in both, so the bits are those of every other instruction set.
 #if defined(__x86_64__)
 
-#include <immintrin.h>
 #include <math.h>
-#include <string.h>
 
-#include "linear_int8.h"
-#include "math_avx2.h"
+#include "linear_int8_end_avx2.h"
 
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 #define INLINE static inline TARGET __attribute__((always_inline))
@@ -24,38 +21,6 @@
 enum { most_rows = 6, most_streamed = 2, chunk = 512, ahead = 8192 };
 
 INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-INLINE __m256 activate(__m256 x, ctti_activation activation) {
-    switch (activation) {
-    case CTTI_RELU: return _mm256_max_ps(_mm256_setzero_ps(), x);
-    case CTTI_GELU: return ctti_gelu_avx2(x);
-    case CTTI_GELU_TANH: return ctti_gelu_tanh_avx2(x);
-    case CTTI_QUICK_GELU: return ctti_quick_gelu_avx2(x);
-    case CTTI_SILU: return ctti_silu_avx2(x);
-    default: return x;
-    }
-}
-
-// Eight sums of a row from `column` on, or `left` of them, become outputs.
-INLINE void finish(const ctti_int8_product *product, __m256i sums, size_t row, size_t column, size_t left) {
-    size_t place = row * product->output_stride + column, width = left < 8 ? left : 8;
-    const float *bias = product->bias ? product->bias + column : NULL;
-    const float *residual = product->residual ? product->residual + place : NULL;
-    float *y = product->y + place, biases[8] = {0}, residuals[8] = {0}, values[8];
-    if (width < 8) {
-        if (bias) bias = memcpy(biases, bias, width * sizeof(float));
-        if (residual) residual = memcpy(residuals, residual, width * sizeof(float));
-        y = values;
-    }
-    __m256 scale = _mm256_mul_ps(_mm256_set1_ps(product->x_scales[row]), _mm256_loadu_ps(product->scales + column));
-    __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale);
-    // Not fused: the sum is rounded on its own everywhere.
-    __asm__("" : "+x"(value));
-    value = activate(_mm256_add_ps(value, bias ? _mm256_loadu_ps(bias) : _mm256_setzero_ps()), product->activation);
-    if (residual) value = _mm256_add_ps(value, _mm256_loadu_ps(residual));
-    _mm256_storeu_ps(y, value);
-    if (width < 8) memcpy(product->y + place, values, width * sizeof(float));
-}
 
 INLINE __m256i four_of(const int8_t *inputs) {
     int32_t four;
@@ -106,7 +71,7 @@ INLINE void stream(int rows, const ctti_int8_product *product, size_t row, size_
     for (int r = 0; r < rows; r++) {
 #pragma clang loop unroll(full)
         for (size_t v = 0; v < 4; v++) {
-            if (8 * v < left) finish(product, sums[r][v], row + (size_t)r, column + 8 * v, left - 8 * v);
+            if (8 * v < left) ctti_finish_int8_avx2(product, sums[r][v], row + (size_t)r, column + 8 * v, left - 8 * v);
         }
     }
 }
@@ -161,7 +126,7 @@ INLINE void tile(int rows, const ctti_int8_product *product, size_t row, size_t 
         for (size_t part = 0; 8 * part < left; part++) {
             // Neighbours are added in lanes of 128 bits: outputs 0 1 4 5 2 3 6 7.
             __m256i whole = _mm256_hadd_epi32(sums[part][r][0], sums[part][r][1]);
-            finish(product, _mm256_permute4x64_epi64(whole, 0xd8), row + (size_t)r, column + 8 * part, left - 8 * part);
+            ctti_finish_int8_avx2(product, _mm256_permute4x64_epi64(whole, 0xd8), row + (size_t)r, column + 8 * part, left - 8 * part);
         }
     }
 }
