@@ -5,24 +5,24 @@ package import TTIGeneration
 extension Engine {
     /// The request as a batch of one image, every default filled in and every value checked.
     package func batch(for request: GenerationRequest) throws -> ImageBatch {
-        try batches(for: request, size: 1, count: 1)[0]
+        try batches(for: request)(0..<1)
     }
 
-    /// The request in batches of at most `size` images, every default filled in and every value checked.
-    /// - Parameter count: only so many images of it.
-    private func batches(for request: GenerationRequest, size: Int, count: Int) throws -> [ImageBatch] {
+    /// The request with every default filled in and every value checked, as what makes the batch of some of its images: one
+    /// at a time, because what an image begins with can be large.
+    private func batches(for request: GenerationRequest) throws -> (_ images: Range<Int>) throws -> ImageBatch {
         try translatingErrors {
             var settings = pipeline.defaults
             try fill(&settings, from: request)
             let (prompt, negative) = (pipeline.tokenize(request.prompt), pipeline.tokenize(request.negativePrompt))
             let beginning = try beginning(of: request, settings)
-            return try stride(from: 0, to: count, by: size).map { start in
-                let items = (start..<min(start + size, count)).map { index in
+            return { [settings, pipeline] images in
+                let items = images.map { index in
                     ImageBatch.Item(prompt: prompt, negative: negative, seed: request.seed &+ UInt64(index))
                 }
                 var batch = ImageBatch(items: items, settings: settings)
                 beginning.apply(to: &batch)
-                try pipeline.check(batch)
+                try translatingErrors { try pipeline.check(batch) }
                 return batch
             }
         }
@@ -182,28 +182,28 @@ extension Engine {
     /// weights, few enough that memory stays small.
     package static let automaticBatch = 4
 
+    /// Makes the images of a request; each is in its event and is kept nowhere else.
     func generate(
         _ request: GenerationRequest, _ mode: GenerationMode, batchSize: Int?, onEvent: (GenerationEvent) -> Bool
-    ) throws -> [GeneratedImage] {
-        try translatingErrors { try require(request.count, in: 1...1_000_000, "count") }
+    ) throws {
+        let batches = try batches(for: request)
         let size = max(1, min(batchSize ?? Engine.automaticBatch, request.count))
-        let batches = try batches(for: request, size: size, count: request.count)
-        let prompt = batches[0].items[0].prompt
         func send(_ event: GenerationEvent) throws {
             guard onEvent(event) else { throw TTIError(.cancelled, "cancelled", "cancelled") }
         }
-        if prompt.truncatedCount > 0 {
-            try send(.truncated(tokens: prompt.truncatedCount, text: prompt.truncatedText))
-        }
-        var results: [GeneratedImage] = []
-        for batch in batches {
-            let range = results.count..<results.count + batch.items.count
+        for start in stride(from: 0, to: request.count, by: size) {
+            let range = start..<min(start + size, request.count)
+            let batch = try batches(range)
+            let prompt = batch.items[0].prompt
+            if start == 0, prompt.truncatedCount > 0 {
+                try send(.truncated(tokens: prompt.truncatedCount, text: prompt.truncatedText))
+            }
             let made = try run(batch, previewInterval: request.previewInterval) { done, count, preview in
                 if let preview, !onEvent(.preview(preview, images: range, done: done)) { return false }
                 return onEvent(.step(done: done, of: count, images: range))
             }
             var timings = made.timings
-            timings.load = results.isEmpty ? takeLoadSeconds() : 0
+            timings.load = start == 0 ? takeLoadSeconds() : 0
             let (width, height) = (made.images[0].width, made.images[0].height)
             for (offset, index) in range.enumerated() {
                 let image = GeneratedImage(
@@ -213,11 +213,9 @@ extension Engine {
                     truncatedTokens: prompt.truncatedCount,
                     settings: ResolvedSettings(batch.settings, mode, width: width, height: height),
                     timings: timings)
-                results.append(image)
                 try send(.image(image))
             }
         }
-        return results
     }
 }
 

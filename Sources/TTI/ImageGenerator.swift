@@ -89,10 +89,20 @@ public final class ImageGenerator: Sendable {
     public func generate(
         _ request: GenerationRequest, batch: Int? = nil, onEvent: (GenerationEvent) -> Bool = { _ in true }
     ) throws -> [GeneratedImage] {
+        var images: [GeneratedImage] = []
+        try run(request, batch: batch) { event in
+            if case .image(let image) = event { images.append(image) }
+            return onEvent(event)
+        }
+        return images
+    }
+
+    /// The same, but no image is kept: each is in its event only, so that memory does not grow with their number.
+    package func run(_ request: GenerationRequest, batch: Int?, onEvent: (GenerationEvent) -> Bool) throws {
         try withoutActuallyEscaping(onEvent) { onEvent in
             // called on this thread only, while it holds the lock, and kept by nobody
             let onEvent = unsafe unsafeBitCast(onEvent, to: (@Sendable (GenerationEvent) -> Bool).self)
-            return try engine.withLock { [mode] engine in
+            try engine.withLock { [mode] engine in
                 try engine.generate(request, mode, batchSize: batch, onEvent: onEvent)
             }
         }
@@ -105,7 +115,7 @@ public final class ImageGenerator: Sendable {
             continuation.onTermination = { _ in isCancelled.raise() }
             detachThread {
                 do {
-                    try self.generate(request) { event in
+                    try self.run(request, batch: nil) { event in
                         continuation.yield(event)
                         return !isCancelled.isRaised
                     }

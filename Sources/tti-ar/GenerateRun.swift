@@ -109,7 +109,7 @@ struct GenerateRun {
         }
         let isResumable = items.count > 1 || item.settings.request.count > 1 && savedPath == nil
         if isResumable, item.output.existing == .skip, !item.isSeedRandom { Interrupts.becomeResumable() }
-        var saved = SavedCodes()
+        var saved = SavedCodes(isWanted: savedPath != nil)
         for range in missing {
             for part in item.parts(range, inputs, pixelsPerToken: generator.pixelsPerToken) {
                 try make(part, of: item, generator, paths, &saved)
@@ -147,11 +147,20 @@ struct GenerateRun {
         return ranges
     }
 
+    /// Tokens and latents for --save-tokens and --save-latents, which write those of all images.
     private struct SavedCodes {
+        let isWanted: Bool
         var grids: [[Int32]] = []
         var latents: [[Float]] = []
         var height = 0
         var width = 0
+
+        mutating func append(_ image: GeneratedImage) {
+            guard isWanted else { return }
+            grids.append(image.tokens)
+            latents.append(image.latents)
+            (height, width) = image.tokenGrid
+        }
     }
 
     private mutating func make(
@@ -161,8 +170,8 @@ struct GenerateRun {
         var failure: TTIError?
         let total = item.settings.request.count
         do {
-            _ = try Interrupts.polled { () throws in
-                try generator.generate(part.request, batch: item.settings.batch) { event in
+            try Interrupts.polled { () throws in
+                try generator.run(part.request, batch: item.settings.batch) { event in
                     do throws(TTIError) {
                         switch event {
                         case .truncated(let tokens, let text):
@@ -175,9 +184,7 @@ struct GenerateRun {
                             try translatingErrors { try write(pictures, part, images, item, generator.mode, paths) }
                             return !Interrupts.isRequested
                         case .image(let image):
-                            saved.grids.append(image.tokens)
-                            saved.latents.append(image.latents)
-                            (saved.height, saved.width) = image.tokenGrid
+                            saved.append(image)
                             try finish(image, part, item, generator, paths)
                         }
                         return true
