@@ -75,7 +75,8 @@ extension GenerateCommand {
             CommonOptions.json, CommonOptions.quiet, CommonOptions.help,
         ],
         notes: [
-            "Standard output has the path of each image, a line each; with --json an object each.",
+            "Standard output has the path of each image, a line each; with --json an object each, of a picture that was there what it "
+                + "says itself.",
             "Checkpoints that ship are found in the folder that TTI_AR_CHECKPOINTS names, in Checkpoints beside the program or above "
                 + "it, and in tti-ar/Checkpoints of the XDG data folders.",
             "TTI_CPU=portable, avx2, avx512, avx512bf16 or amx forces the instruction set (the fastest that the processor has).",

@@ -98,8 +98,8 @@ struct GenerateRun {
         let generator = try generator(for: item)
         let inputs = try item.readInputs()
         let paths = item.paths(mode: generator.mode)
-        let missing = try skipped(item, paths, generator)
-        if item.isSeedRandom { progress.note("seed \(item.seed)\(items.count > 1 ? " for \(item.id)" : "")") }
+        let missing = try skipped(item, paths)
+        if item.isSeedRandom, !missing.isEmpty { progress.note("seed \(item.seed)\(items.count > 1 ? " for \(item.id)" : "")") }
         let savedPath = item.savedTokensPath(mode: generator.mode) ?? item.savedLatentsPath(mode: generator.mode)
         if let savedPath, let first = missing.first, missing.count > 1 || first.count < item.settings.request.count {
             throw TTIError(
@@ -126,16 +126,14 @@ struct GenerateRun {
     }
 
     /// Ranges of images that are still to be made; those that are there are reported.
-    private mutating func skipped(
-        _ item: GenerateItem, _ paths: [String], _ generator: ImageGenerator
-    ) throws -> [Range<Int>] {
+    private mutating func skipped(_ item: GenerateItem, _ paths: [String]) throws -> [Range<Int>] {
         let count = item.settings.request.count
         guard item.output.existing == .skip, !paths.isEmpty else { return [0..<count] }
         var ranges: [Range<Int>] = []
         for (index, path) in paths.enumerated() {
             guard FileStatus(path: path) == nil else {
                 progress.note("\(harmless(path)) is there, skipped")
-                try report(skipped: path, index, item, generator)
+                try report(skipped: path, index, item)
                 continue
             }
             if let last = ranges.last, last.upperBound == index {
@@ -267,19 +265,14 @@ struct GenerateRun {
             ImageReport(
                 path: path, id: item.id, index: index, prompt: item.prompt, metadata: metadata,
                 settings: image.settings,
-                truncatedTokens: image.truncatedTokens, timings: timings, isSkipped: false
+                truncatedTokens: image.truncatedTokens, timings: timings
             ).json)
     }
 
-    private func report(skipped path: String, _ index: Int, _ item: GenerateItem, _ generator: ImageGenerator) throws {
+    private func report(skipped path: String, _ index: Int, _ item: GenerateItem) throws {
         guard isJSON else { return try Output.line(path) }
-        let settings = try generator.resolve(item.plainRequest)
-        let metadata = metadata(item, generator, seed: item.seed &+ UInt64(index), settings)
-        try Output.json(
-            ImageReport(
-                path: path, id: item.id, index: index, prompt: item.prompt, metadata: metadata, settings: settings,
-                truncatedTokens: 0, timings: GenerationTimings(), isSkipped: true
-            ).json)
+        let metadata = try? StoredSettings.metadata(path)
+        try Output.json(ImageReport.skipped(path: path, id: item.id, index: index, metadata))
     }
 
     private func metadata(

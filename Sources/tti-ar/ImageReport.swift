@@ -11,11 +11,10 @@ struct ImageReport {
     let settings: ResolvedSettings
     let truncatedTokens: Int
     let timings: GenerationTimings
-    let isSkipped: Bool
 
     var json: JSON {
         let stored = metadata.json
-        var members: JSON = [
+        return [
             "path": JSON(path), "id": JSON(id), "index": JSON(index), "seed": stored["seed"] ?? nil,
             "prompt": JSON(prompt),
             "mode": JSON(settings.mode.rawValue), "checkpoint": stored["checkpoint"] ?? nil,
@@ -26,11 +25,23 @@ struct ImageReport {
             // Everything that --from needs.
             "settings": stored,
         ]
-        if isSkipped, var object = members.object {
-            object.set("skipped", true)
-            members = .members(object)
+    }
+
+    /// What is said of a picture that was there and is left alone: of its making only what it says itself.
+    static func skipped(path: String, id: String, index: Int, _ metadata: ImageMetadata?) -> JSON {
+        var members = JSONObject()
+        members.set("path", JSON(path))
+        members.set("id", JSON(id))
+        members.set("index", JSON(index))
+        for key in [
+            "seed", "prompt", "mode", "checkpoint", "backend", "device", "dtype", "width", "height", "steps",
+        ] {
+            if let value = metadata?.json[key] { members.set(ByteString(key), value) }
         }
-        return members
+        members.set("timings", GenerationTimings().json)
+        if let metadata { members.set("settings", metadata.json) }
+        members.set("skipped", true)
+        return .members(members)
     }
 }
 

@@ -94,6 +94,27 @@ import Testing
         }
     }
 
+    @Test func `of a picture that is skipped --json says what it says itself`() throws {
+        func skipped(_ arguments: String...) throws -> JSON {
+            let outcome = CommandProcess.run(
+                ["generate", "a blue cone", "--if-exists", "skip", "--json"] + GenerateTests.quick + arguments,
+                in: place.path)
+            #expect(outcome.status == 0 && outcome.lines.count == 1 && outcome.errors.isEmpty, "\(outcome)")
+            return try JSON(outcome.output, file: "line")
+        }
+        #expect(generate("a red cube", "-s", "7", "-g", "3", "-o", "a.png").status == 0)
+        for seed in ["-1", "8"] {
+            let json = try skipped("-o", "a.png", "--steps=5", "-s", seed)
+            #expect(json["skipped"]?.bool == true && json["path"]?.string == "a.png" && json["id"]?.string == "1")
+            #expect(json["seed"]?.integer == 7 && json["prompt"]?.string == "a red cube", "\(seed)")
+            #expect(json["steps"]?.integer == 2 && json["settings"]?["guidance"]?.number == 3)
+        }
+        place.write("b.png", "of another program")
+        let foreign = try skipped("-o", "b.png")
+        #expect(foreign["skipped"]?.bool == true && foreign["path"]?.string == "b.png")
+        for key in ["seed", "prompt", "dtype", "settings"] { #expect(foreign[key] == nil, "\(key)") }
+    }
+
     @Test func `the same image comes back from its picture, its JSON and its command`() throws {
         let made = generate(
             "it's \"so\", é, a'\u{301}; echo x > gone; echo '\u{301}", "-n", "blue", "-s", "9", "-g", "3.5",
