@@ -1,3 +1,4 @@
+package import TTICore
 package import TTIFormats
 
 /// How much of its making a picture carries.
@@ -25,9 +26,11 @@ package struct ImageMetadata: Sendable {
 
     /// - Parameters:
     ///   - checkpoint: as it was asked for; of a path only the last component is kept.
+    ///   - attention: kept when it is not the usual one.
     ///   - seed: the image's own.
     package init(
         version: String, checkpoint: String, variant: String?, backend: String, device: String, precision: Precision,
+        attention: AttentionForm,
         prompt: String, negativePrompt: String, seed: UInt64, settings: ResolvedSettings, strength: Float?,
         isMasked: Bool,
         isFromTokens: Bool,
@@ -42,6 +45,7 @@ package struct ImageMetadata: Sendable {
         add("backend", JSON(backend))
         add("device", JSON(device))
         add("dtype", JSON(precision.rawValue))
+        if attention != .flash { add("attention", JSON(attention.rawValue)) }
         add("prompt", JSON(prompt))
         if !negativePrompt.isEmpty { add("negative", JSON(negativePrompt)) }
         add("seed", JSON(seed))

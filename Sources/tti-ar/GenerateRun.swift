@@ -99,7 +99,9 @@ struct GenerateRun {
         let inputs = try item.readInputs()
         let paths = item.paths(mode: generator.mode)
         let missing = try skipped(item, paths)
-        if item.isSeedRandom, !missing.isEmpty { progress.note("seed \(item.seed)\(items.count > 1 ? " for \(item.id)" : "")") }
+        if item.isSeedRandom, !missing.isEmpty {
+            progress.note("seed \(item.seed)\(items.count > 1 ? " for \(item.id)" : "")")
+        }
         let savedPath = item.savedTokensPath(mode: generator.mode) ?? item.savedLatentsPath(mode: generator.mode)
         if let savedPath, let first = missing.first, missing.count > 1 || first.count < item.settings.request.count {
             throw TTIError(
@@ -281,6 +283,7 @@ struct GenerateRun {
         ImageMetadata(
             version: version, checkpoint: generator.checkpointName, variant: item.settings.variant,
             backend: generator.backend, device: generator.deviceName, precision: generator.precision,
+            attention: attention,
             prompt: item.prompt,
             negativePrompt: item.settings.request.negativePrompt, seed: seed, settings: settings,
             strength: item.settings.imagePath == nil

@@ -5,7 +5,8 @@ internal import TTIFormats
 enum StoredSettings {
     /// Members that are options of `generate`, with the option's name.
     private static let optionFromMember: [(member: String, option: String)] = [
-        ("mode", "mode"), ("dtype", "dtype"), ("checkpoint", "checkpoint"), ("variant", "variant"),
+        ("mode", "mode"), ("dtype", "dtype"), ("attention", "attention"), ("checkpoint", "checkpoint"),
+        ("variant", "variant"),
         ("prompt", "prompt"),
         ("negative", "negative"), ("seed", "seed"), ("steps", "steps"), ("guidance", "guidance"),
         ("temperature", "temperature"), ("top_k", "top-k"), ("top_p", "top-p"), ("schedule", "schedule"),

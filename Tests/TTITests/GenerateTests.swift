@@ -140,6 +140,21 @@ import Testing
         #expect(other.status == 0 && place.read("other.png") != place.read("first.png"))
     }
 
+    @Test func `attention that is not the usual one is stored and done again`() throws {
+        #expect(generate("a red cube", "-s", "9", "--attention", "eager", "-o", "eager.png").status == 0)
+        #expect(generate("a red cube", "-s", "9", "-o", "flash.png").status == 0)
+        let stored = try JSON(Array((texts("eager.png")["tti-ar"] ?? "").utf8), file: "chunk")
+        #expect(stored["attention"]?.string == "eager")
+        #expect(texts("flash.png")["tti-ar"]?.contains("attention") == false)
+        let command = CommandProcess.run(["metadata", "eager.png", "--command"], in: place.path)
+        #expect(command.text.contains(" --attention=eager "), "\(command)")
+        for (options, name) in [([], "eager.png"), (["--attention", "flash"], "flash.png")] {
+            let again = CommandProcess.run(
+                ["generate", "--from", "eager.png", "-o", "again.png", "-q"] + options, in: place.path)
+            #expect(again.status == 0 && place.read("again.png") == place.read(name), "\(again)")
+        }
+    }
+
     @Test func `--metadata says how much a picture carries`() throws {
         #expect(generate("a secret cube", "-n", "hidden sphere", "-s", "1", "-o", "full.png").status == 0)
         #expect(
