@@ -146,8 +146,8 @@ struct GenerateSettings {
         savedTokensPath = try values.path("save-tokens")
         initialLatentsPath = try values.path("init-latents")
         savedLatentsPath = try values.path("save-latents")
-        previewPath = try values.path("preview-path")
-        output = try values.path("output")
+        previewPath = try values.picturePath("preview-path")
+        output = try values.picturePath("output")
         existing = try values.choice("if-exists", ExistingFilePolicy.self)
         metadata = try values.choice("metadata", MetadataDetail.self) ?? .full
         try checkTogether(values)

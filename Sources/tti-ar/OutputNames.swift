@@ -26,6 +26,24 @@ struct OutputName: Sendable {
     func path(_ values: NameValues) -> String { values.filled(template) }
 }
 
+extension OptionValues {
+    /// Endings of names under which other programs would look for another format.
+    private static let otherFormats: Set<String> = [
+        "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "ppm",
+    ]
+
+    /// Where a picture goes: a path that does not name another format than PNG. A folder may be called as it likes.
+    func picturePath(_ name: String) throws(TTIError) -> String? {
+        guard let path = try path(name) else { return nil }
+        let file = fileName(path)
+        guard !path.hasSuffix("/"), let point = file.lastIndex(of: "."),
+            Self.otherFormats.contains(file[file.index(after: point)...].lowercased()),
+            FileStatus(path: path)?.kind != .folder
+        else { return path }
+        throw fault(name, path, "names another format than PNG, the one that is written; end the name in .png")
+    }
+}
+
 /// What placeholders in a file's name stand for.
 struct NameValues: Sendable {
     var seed: UInt64

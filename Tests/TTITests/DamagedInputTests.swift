@@ -67,6 +67,7 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
         prompts("a value out of range", "line 3", "a\nb\n{\"prompt\": \"x\", \"steps\": 0}\n"),
         prompts("a value of the wrong type", "line 1", "{\"prompt\": 3}"),
         prompts("an object as a value", "line 1", "{\"prompt\": \"x\", \"seed\": {}}"),
+        prompts("an output of another format", "line 1", "{\"prompt\": \"x\", \"output\": \"out/x.jpeg\"}"),
         prompts("no prompt in a line", "prompt", "{\"seed\": 3}"),
         prompts("broken JSON", "line 2", "a\n{\"prompt\": \"x\"\n"),
         prompts("an option of the whole command", "line 1", "{\"prompt\": \"x\", \"backend\": \"cpu\"}"),

@@ -50,6 +50,13 @@ import Testing
         #expect(place.contents() == ["out"])
     }
 
+    @Test func `a folder and a file without a format may be called as they like`() {
+        place.makeFolder("all.jpg")
+        #expect(generate("x", "-s", "3", "-o", "all.jpg").lines == ["all.jpg/tti-ar-3.png"])
+        #expect(generate("x", "-s", "3", "-o", "picture.v2").lines == ["picture.v2"])
+        #expect(generate("x", "-s", "3", "-o", "jpg").lines == ["jpg"])
+    }
+
     @Test func `image i is the same at any count, batch and number of threads`() {
         #expect(generate("a blue cone", "-s", "5", "--count", "3", "-o", "all-{seed}.png", "--batch", "3").status == 0)
         #expect(
