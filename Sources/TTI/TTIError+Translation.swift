@@ -9,7 +9,8 @@ extension TTIError {
         case let error as TTIError: self = error
         case let error as FormatError: self.init(Code(error.kind), error.code, error.message)
         case let error as DeviceError: self.init(error)
-        case let error as SettingsError: self.init(.usage, error.name, error.description)
+        case let error as SettingsError:
+            self.init(error.isBadInput ? .invalidInput : .usage, error.name, error.description)
         default: self.init(.internalFault, "internal", "\(error)")
         }
     }

@@ -62,9 +62,12 @@ package struct SettingsError: Error, CustomStringConvertible {
     package let name: String
     /// One sentence.
     package let description: String
+    /// Whether what was given to begin with is bad in itself, whatever the settings.
+    package let isBadInput: Bool
 
-    package init(_ name: String, _ description: String) {
+    package init(_ name: String, _ description: String, isBadInput: Bool = false) {
         self.name = name
         self.description = description
+        self.isBadInput = isBadInput
     }
 }

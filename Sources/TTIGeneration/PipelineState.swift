@@ -63,7 +63,9 @@ extension ImageBatch {
                 )
             }
             guard tokens.allSatisfy({ $0 >= -1 && $0 < Int32(codes) }) else {
-                throw SettingsError("usage.tokens", "a token to begin with is outside 0...\(codes - 1)")
+                throw SettingsError(
+                    "input.tokens", "a token to begin with is outside 0...\(codes - 1), this checkpoint's codes",
+                    isBadInput: true)
             }
         }
     }

@@ -159,6 +159,12 @@ struct GenerateItem {
         }
     }
 
+    /// An error about the tokens to begin with, which says what file they are from.
+    private func inTokenFile(_ error: TTIError) -> TTIError {
+        guard error.name == "input.tokens", let path = settings.initialTokensPath else { return error }
+        return TTIError(error.code, error.name, "\(error.message): \(quoted(path))")
+    }
+
     /// Throws when the checkpoint cannot make this, or the images could not be written after all the work.
     func check(with outline: CheckpointOutline, _ inputs: Inputs) throws {
         if let mode = settings.mode, mode != outline.mode {
@@ -172,7 +178,7 @@ struct GenerateItem {
         for part in parts(sample, inputs, pixelsPerToken: outline.pixelsPerToken) {
             var request = part.request
             request.count = min(settings.request.count, 64)
-            try outline.check(request, batch: settings.batch)
+            do { try outline.check(request, batch: settings.batch) } catch { throw inTokenFile(error) }
         }
         var outputs = paths(mode: outline.mode)
         if let tokens = savedTokensPath(mode: outline.mode) { outputs.append(tokens) }

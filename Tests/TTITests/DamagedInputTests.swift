@@ -131,8 +131,10 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
         tokens("an id below -1", "codes", codes([1, -2, 3, 4], [1, 2, 2])),
         tokens(
             "floats", "codes", SafetensorsWriter.bytes([("codes", HostTensor([1, 2, 3, 4] as [Float], [1, 2, 2]))])),
-        DamagedInput("tokens: beyond the codebook", "generate cube --init-tokens in.st -o out", 64, "1023") {
-            $0.write("in.st", codes([Int32](repeating: 5000, count: 256), [1, 16, 16]))
+        tokens("beyond the codebook", "1023", codes([Int32](repeating: 1024, count: 256), [1, 16, 16])),
+        tokens("beyond the codebook of a checkpoint, named", "in.st", codes([5000, 1, 1, 1], [1, 2, 2])),
+        DamagedInput("tokens: another grid than asked for", "generate cube --init-tokens in.st -W 64 -o out", 64, "4") {
+            $0.write("in.st", codes([Int32](repeating: 1, count: 4), [1, 2, 2]))
         },
         DamagedInput(
             "tokens: three grids for two images", "generate cube --init-tokens in.st --count 2 -o out", 65, "3"
