@@ -192,7 +192,7 @@ extension OptionValues {
         var pair: [Float?] = []
         for part in parts {
             var one = OptionValues()
-            one.place = place
+            one.place = place(of: "temperature")
             one["temperature"] = String(part)
             pair.append(try one.number("temperature", in: 0...1000))
         }

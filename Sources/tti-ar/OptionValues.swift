@@ -5,20 +5,31 @@ internal import TTIFormats
 /// prompts file, in a picture's metadata.
 struct OptionValues {
     private var values: [String: String] = [:]
-    /// Where the values stand, when that is not the command line: `'prompts.txt', line 3`.
+    /// Where each value stands that is not from the command line.
+    private var placeFromName: [String: String] = [:]
+    /// Where values that are set from now on stand, when that is not the command line: `'prompts.txt', line 3`.
     var place: String?
 
     subscript(name: String) -> String? {
         get { values[name] }
-        set { values[name] = newValue }
+        set {
+            values[name] = newValue
+            placeFromName[name] = newValue == nil ? nil : place
+        }
     }
+
+    /// Where a value stands; nil: on the command line, or nowhere.
+    func place(of name: String) -> String? { placeFromName[name] }
 
     var names: [String] { values.keys.sorted() }
 
     /// These values where there are any, else those.
     func over(_ others: OptionValues) -> OptionValues {
         var merged = self
-        merged.values.merge(others.values) { own, _ in own }
+        for (name, value) in others.values where values[name] == nil {
+            merged.values[name] = value
+            merged.placeFromName[name] = others.placeFromName[name]
+        }
         return merged
     }
 
@@ -77,7 +88,9 @@ struct OptionValues {
 
     /// What is wrong with a value, said where it stands.
     func fault(_ name: String, _ value: String, _ what: String) -> TTIError {
-        guard let place else { return usage("value", "--\(name) \(quoted(value, limit: 60)) \(what)") }
+        guard let place = placeFromName[name] else {
+            return usage("value", "--\(name) \(quoted(value, limit: 60)) \(what)")
+        }
         return TTIError(.invalidInput, "input.settings", "\(name) \(quoted(value, limit: 60)) \(what): \(place)")
     }
 

@@ -244,6 +244,19 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
         DamagedInput("from: a setting out of range", "generate cube --from in.json -o out", 65, "steps") {
             $0.write("in.json", "{\"mode\": \"parallel\", \"steps\": 0}")
         },
+        DamagedInput("from: a precision that there is not", "generate cube --from in.json -o out", 65, "in.json") {
+            $0.write("in.json", "{\"mode\": \"parallel\", \"dtype\": \"f99\"}")
+        },
+        DamagedInput("from: attention that there is not", "generate cube --from in.json -o out", 65, "in.json") {
+            $0.write("in.json", "{\"mode\": \"parallel\", \"attention\": \"half\"}")
+        },
+        DamagedInput(
+            "from: a setting out of range beside --image", "generate cube --from in.json --image in.png -o out", 65,
+            "in.json"
+        ) {
+            $0.write("in.json", "{\"mode\": \"parallel\", \"steps\": 0, \"image\": true, \"strength\": 0.5}")
+            $0.write("in.png", picture(64, 64))
+        },
         DamagedInput("from: made from another picture", "generate cube --from in.json -o out", 64, "--image") {
             $0.write("in.json", "{\"mode\": \"parallel\", \"image\": true, \"strength\": 0.5}")
         },
