@@ -1,4 +1,5 @@
 package import TTIFormats
+import TTIGeneration
 
 extension CheckpointSource {
     /// The name or path as a person would give it.
@@ -20,5 +21,10 @@ extension CheckpointSource {
                 try CheckpointFolder.shipped(name, variant: variant, in: shippedCheckpointFolders())
             }
         }
+    }
+
+    /// How the checkpoint makes images.
+    package func mode(variant: String? = nil) throws(TTIError) -> GenerationMode {
+        try translatingErrors { GenerationMode(try PipelineCheckpoint(folder(variant: variant)).kind) }
     }
 }

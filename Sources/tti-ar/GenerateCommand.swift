@@ -91,10 +91,11 @@ enum GenerateCommand: Command {
     private static func checkNames(_ items: [GenerateItem]) throws(TTIError) {
         var firstFromPath: [String: Int] = [:]
         var imageCount = 0
+        var modes: [GenerateItem.CheckpointKey: GenerationMode] = [:]
         for item in items {
             imageCount += item.settings.request.count
             let suffix = item.output.existing == .suffix
-            let mode = item.settings.mode ?? .parallel
+            let mode = try mode(of: item, &modes)
             let paths = suffix ? [] : item.paths(mode: mode)
             let saved = [item.savedTokensPath(mode: mode), item.savedLatentsPath(mode: mode)].compactMap { $0 }
             for path in paths + saved {
@@ -106,6 +107,20 @@ enum GenerateCommand: Command {
                 }
             }
         }
+    }
+
+    /// How an item's images will be made, which the checkpoint says when nobody else does; asked only where names have it.
+    private static func mode(
+        of item: GenerateItem, _ known: inout [GenerateItem.CheckpointKey: GenerationMode]
+    ) throws(TTIError) -> GenerationMode {
+        if let mode = item.settings.mode ?? known[item.checkpoint] { return mode }
+        guard item.settings.checkpoint != nil, item.namesHaveMode else { return .parallel }
+        let (source, variant) = (item.checkpoint.source, item.checkpoint.variant)
+        do throws(TTIError) {
+            let mode = try source.mode(variant: variant)
+            known[item.checkpoint] = mode
+            return mode
+        } catch { throw item.located(error) }
     }
 
     /// A path without what leads nowhere: `./a//b` is `a/b`.

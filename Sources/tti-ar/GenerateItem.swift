@@ -53,6 +53,13 @@ struct GenerateItem {
         NameValues(seed: seed &+ UInt64(index), index: index, id: id, mode: mode)
     }
 
+    /// Whether the mode is part of the name of a file that is written.
+    var namesHaveMode: Bool {
+        [output.template, settings.savedTokensPath, settings.savedLatentsPath].contains {
+            $0?.contains(NameValues.mode) ?? false
+        }
+    }
+
     /// Paths of all images, in order; empty when the image goes to standard output.
     func paths(mode: GenerationMode) -> [String] {
         if output.isStandardOutput { return [] }

@@ -51,7 +51,8 @@ struct NameValues: Sendable {
     var id: String
     var mode: GenerationMode
 
-    static let placeholders = ["{seed}", "{index}", "{id}", "{mode}"]
+    static let mode = "{mode}"
+    static let placeholders = ["{seed}", "{index}", "{id}", mode]
 
     static func hasPlaceholder(_ template: String) -> Bool { placeholders.contains { template.contains($0) } }
 

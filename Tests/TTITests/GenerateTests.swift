@@ -200,6 +200,23 @@ import Testing
         #expect(piped.status == 0 && piped.lines == ["out/tti-ar-1-3.png", "out/tti-ar-2-3.png"], "\(piped)")
     }
 
+    @Test func `names with the mode are told apart by the checkpoint's own`() {
+        func run(_ lines: [String], _ arguments: String...) -> Outcome {
+            place.write("p.txt", lines.joined(separator: "\n"))
+            return CommandProcess.run(["generate", "--prompts", "p.txt", "-s", "3", "-q"] + arguments, in: place.path)
+        }
+        let masked = #"{"prompt": "a", "checkpoint": "scenes-masked"}"#
+        let autoregressive = #"{"prompt": "a", "checkpoint": "scenes-ar"}"#
+        #expect(run([masked, autoregressive], "-o", "{mode}.png", "--dry-run").status == 0)
+        let saved = run([masked, autoregressive], "--save-tokens", "{mode}.st", "--dry-run")
+        #expect(saved.status == 0, "\(saved)")
+        let same = run([#"{"prompt": "a", "mode": "ar"}"#, autoregressive], "-o", "{mode}.png")
+        #expect(same.status == 64 && same.isOneError("usage.output") && same.errors.contains("'ar.png'"), "\(same)")
+        let missing = run([autoregressive, #"{"prompt": "a", "checkpoint": "none"}"#], "-o", "{mode}.png")
+        #expect(missing.status == 66 && missing.errors.contains("line 2"), "\(missing)")
+        #expect(place.contents() == ["p.txt"])
+    }
+
     @Test func `tokens can be saved and begun with`() throws {
         #expect(
             generate("a red cube", "-s", "2", "--count", "2", "-o", "{index}.png", "--save-tokens", "t.st").status == 0)
