@@ -21,6 +21,12 @@ package struct CheckpointFolder: Sendable {
         case .failure(let failure): throw FormatError.system(failure.number, "open", path)
         case .success(let status):
             guard status.kind == .folder else {
+                if status.kind == .file, isPickleName(path) {
+                    throw FormatError(
+                        .invalid, "model.pickle",
+                        "\(quoted(path)) is a pickle, which can run code when it is read, and is not read",
+                        try: "make a folder with safetensors of it: \(singleFileConversion(quoted(path)))")
+                }
                 throw FormatError(
                     .notRegularFile, "input.kind",
                     "\(quoted(path)) is \(status.kindName), where a checkpoint's folder is needed",

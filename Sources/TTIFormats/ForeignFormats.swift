@@ -44,3 +44,12 @@ func pickleError(_ what: String, _ file: String) -> FormatError {
     return FormatError(
         .invalid, "model.pickle", what, try: "convert it with: python3 -c \"\(program)\" \(file) \(target)")
 }
+
+/// The command that makes a diffusers folder of a checkpoint that is one file.
+///
+/// - Parameter file: its name in quotes, safe to print.
+func singleFileConversion(_ file: String) -> String {
+    "python3 -c \"import sys; from diffusers import StableDiffusionPipeline as P;"
+        + " P.from_single_file(sys.argv[1]).save_pretrained(sys.argv[2])\" \(file) FOLDER"
+        + " (StableDiffusionXLPipeline for an XL checkpoint)"
+}

@@ -74,7 +74,9 @@ extension CheckpointFolder {
         }) {
             remedy = "perhaps \(quoted(joinPath(path, inner))) was meant"
         } else if let single = contents.first(where: { $0.hasSuffix(".safetensors") || isPickleName($0) }) {
-            remedy = "single-file checkpoints such as \(quoted(single)) must be converted to a diffusers folder first"
+            remedy =
+                "a checkpoint of one file must be converted to a diffusers folder first: "
+                + singleFileConversion(quoted(joinPath(path, single)))
         } else if let repository {
             remedy = "finish the download with: hf download \(repository)"
         }

@@ -268,6 +268,16 @@ struct DamagedInput: Sendable, CustomTestStringConvertible {
         DamagedInput("tokenize: a folder without a tokenizer", "tokenize -m out cube", 78, "out"),
         DamagedInput("inspect: an empty folder", "inspect out", 78, "out"),
         DamagedInput("inspect: a file", "inspect in.txt", 66, "folder") { $0.write("in.txt", "x") },
+        DamagedInput("a pickled checkpoint", "generate cube -m in.ckpt -o out", 78, "from_single_file") {
+            $0.write("in.ckpt", [0x80, 2])
+        },
+        DamagedInput("a pickled checkpoint with another ending", "inspect in.pt", 78, "safetensors") {
+            $0.write("in.pt", [0x50, 0x4b, 3, 4])
+        },
+        DamagedInput("a checkpoint of one file, by its folder", "inspect one", 78, "from_single_file") {
+            $0.makeFolder("one")
+            $0.write("one/x.ckpt", [0x80, 2])
+        },
     ]
 }
 
