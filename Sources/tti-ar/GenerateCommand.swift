@@ -15,7 +15,7 @@ enum GenerateCommand: Command {
         _ = try merged.device()
         let precision = try merged.precision()
         let attention = try merged.attention()
-        let items = try items(options, merged)
+        let items = try items(options, stored, merged)
         let device = try merged.chosenDevice()
         if options.isOn("dry-run") {
             for item in items {
@@ -43,18 +43,24 @@ enum GenerateCommand: Command {
 
     /// - Parameters:
     ///   - given: the command line.
-    ///   - options: the command line over what `--from` says.
-    private static func items(_ given: OptionValues, _ options: OptionValues) throws -> [GenerateItem] {
+    ///   - stored: what `--from` says.
+    ///   - options: the command line over that.
+    private static func items(
+        _ given: OptionValues, _ stored: OptionValues?, _ options: OptionValues
+    ) throws -> [GenerateItem] {
         if let path = try options.path("prompts") {
             if given["prompt"] != nil { throw usage("argument", "there are a prompt and --prompts; give one of them") }
-            return try manyItems(path, options)
+            return try manyItems(path, stored, options)
         }
         guard var prompt = options["prompt"] else {
             throw usage("prompt", "no prompt was given: tti-ar generate \"a large red cube\"; or --prompts FILE")
         }
         if prompt == "-" { prompt = try promptFromStandardInput() }
         let settings = try GenerateSettings(options)
-        let item = try GenerateItem(id: "1", place: nil, settings: settings, prompt: prompt, isOneOfMany: false)
+        let item = try GenerateItem(
+            id: "1", place: nil, settings: settings, origin: stored.map { StoredOrigin($0, in: options) },
+            prompt: prompt,
+            isOneOfMany: false)
         if item.output.isStandardOutput {
             if settings.request.count > 1 {
                 throw usage(
@@ -69,14 +75,17 @@ enum GenerateCommand: Command {
         return [item]
     }
 
-    private static func manyItems(_ path: String, _ options: OptionValues) throws -> [GenerateItem] {
+    private static func manyItems(
+        _ path: String, _ stored: OptionValues?, _ options: OptionValues
+    ) throws -> [GenerateItem] {
         let lines = try PromptsFile.lines(path: path, syntax: syntax)
         var items: [GenerateItem] = []
         for line in lines {
             let values = line.values.over(options)
             let settings = try GenerateSettings(values)
             let item = try GenerateItem(
-                id: line.id, place: line.values.place, settings: settings, prompt: values["prompt"] ?? "",
+                id: line.id, place: line.values.place, settings: settings,
+                origin: stored.map { StoredOrigin($0, in: values) }, prompt: values["prompt"] ?? "",
                 isOneOfMany: lines.count > 1)
             if item.output.isStandardOutput {
                 throw usage("output", "the images of a prompts file cannot go to standard output; give -o a folder")

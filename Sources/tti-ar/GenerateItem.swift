@@ -7,6 +7,8 @@ struct GenerateItem {
     /// Where it stands in a prompts file; nil for the command line.
     let place: String?
     let settings: GenerateSettings
+    /// Which settings are from the file of `--from`; nil when there is none.
+    let origin: StoredOrigin?
     let prompt: String
     let seed: UInt64
     /// Whether nobody chose the seed.
@@ -25,11 +27,12 @@ struct GenerateItem {
     }
 
     init(
-        id: String, place: String?, settings: GenerateSettings, prompt: String, isOneOfMany: Bool
+        id: String, place: String?, settings: GenerateSettings, origin: StoredOrigin?, prompt: String, isOneOfMany: Bool
     ) throws(TTIError) {
         self.id = id
         self.place = place
         self.settings = settings
+        self.origin = origin
         self.prompt = prompt
         isSeedRandom = settings.seed == nil
         seed = settings.seed ?? UInt64.random(in: 0...UInt64.max)
@@ -39,14 +42,6 @@ struct GenerateItem {
         else {
             throw TTIError(.invalidInput, "input.prompt", "a prompt has over 1 MiB" + (place.map { ": " + $0 } ?? ""))
         }
-    }
-
-    /// An error of this item, which says where the item stands when there are several.
-    func located(_ error: TTIError) -> TTIError {
-        guard let place else { return error }
-        // A setting that this checkpoint cannot do is, in a file, bad input.
-        let code = error.code == .usage ? .invalidInput : error.code
-        return TTIError(code, error.name, "\(error.message): \(place)")
     }
 
     func nameValues(_ index: Int, mode: GenerationMode) -> NameValues {
@@ -166,26 +161,15 @@ struct GenerateItem {
         }
     }
 
-    /// An error about the tokens to begin with, which says what file they are from.
-    private func inTokenFile(_ error: TTIError) -> TTIError {
-        guard error.name == "input.tokens", let path = settings.initialTokensPath else { return error }
-        return TTIError(error.code, error.name, "\(error.message): \(quoted(path))")
-    }
-
     /// Throws when the checkpoint cannot make this, or the images could not be written after all the work.
     func check(with outline: CheckpointOutline, _ inputs: Inputs) throws {
-        if let mode = settings.mode, mode != outline.mode {
-            throw TTIError(
-                .usage, "usage.mode",
-                "the checkpoint \(quoted(outline.name)) makes images by --mode \(outline.mode.rawValue), not \(mode.rawValue); leave "
-                    + "--mode out, or choose another checkpoint")
-        }
+        if let mode = settings.mode, mode != outline.mode { throw wrongMode(mode, outline) }
         // One image stands for all, except that each may begin with something of its own.
         let sample = inputs.isSplit ? 0..<settings.request.count : 0..<1
         for part in parts(sample, inputs, pixelsPerToken: outline.pixelsPerToken) {
             var request = part.request
             request.count = min(settings.request.count, 64)
-            do { try outline.check(request, batch: settings.batch) } catch { throw inTokenFile(error) }
+            do { try outline.check(request, batch: settings.batch) } catch { throw withSource(error) }
         }
         var outputs = paths(mode: outline.mode)
         if let tokens = savedTokensPath(mode: outline.mode) { outputs.append(tokens) }

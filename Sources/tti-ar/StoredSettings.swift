@@ -100,6 +100,26 @@ enum StoredSettings {
     }
 }
 
+/// What of an item's settings is from the file of `--from`.
+struct StoredOrigin {
+    /// The file's name in quotes.
+    let file: String
+    /// How its picture was made, as the file says.
+    let mode: String
+    private let names: Set<String>
+
+    /// - Parameters:
+    ///   - stored: what the file says.
+    ///   - values: the item's settings, over that.
+    init(_ stored: OptionValues, in values: OptionValues) {
+        file = stored.place ?? ""
+        mode = harmless(stored["mode"] ?? "", limit: 20)
+        names = Set(values.names.filter { stored[$0] != nil && values.place(of: $0) == stored.place })
+    }
+
+    func has(_ option: String) -> Bool { names.contains(option) }
+}
+
 /// A word as a POSIX shell reads it back.
 func shellQuoted(_ word: String) -> String {
     let isPlain =

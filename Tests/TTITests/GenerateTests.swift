@@ -233,6 +233,25 @@ import Testing
         #expect(place.read("t.st") == place.read("u.st"))
     }
 
+    @Test func `settings of one mode are not those of another, and the file is named`() {
+        #expect(generate("a red cube", "-s", "2", "-o", "a.png").status == 0)
+        func refusal(_ arguments: String...) -> String {
+            let outcome = CommandProcess.run(["generate", "--from", "a.png", "-q"] + arguments, in: place.path)
+            #expect(outcome.status == 64 && outcome.isOneError("usage.mode"), "\(outcome)")
+            return outcome.errors
+        }
+        let stored = refusal("-m", "scenes-ar")
+        #expect(stored.contains("not by --mode parallel, stored in 'a.png'; leave -m out"), "\(stored)")
+        let given = refusal("--mode", "ar")
+        #expect(given.contains("'scenes-masked', stored in 'a.png', makes images by --mode parallel"), "\(given)")
+        let both = refusal("-m", "scenes-ar", "--mode", "ar")
+        #expect(both.contains("steps, stored in 'a.png' by --mode parallel, belongs to"), "\(both)")
+        #expect(both.contains("leave -m and --mode out"), "\(both)")
+        // What is on the line is not the file's.
+        let own = refusal("-m", "scenes-ar", "--mode", "ar", "--steps", "4")
+        #expect(own.contains("]: steps belongs to") && !own.contains("stored"), "\(own)")
+    }
+
     @Test func `a picture to begin with keeps its size`() throws {
         #expect(generate("a red cube", "-s", "2", "-o", "base.png").status == 0)
         let outcome = CommandProcess.run(
