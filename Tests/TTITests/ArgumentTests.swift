@@ -1,4 +1,5 @@
 import TTI
+import TTIFormats
 import Testing
 
 /// A command line that must be refused before any work.
@@ -181,6 +182,18 @@ struct RefusedArguments: Sendable, CustomTestStringConvertible {
         #expect(outcome.status == 0)
         #expect(outcome.lines.count == 1 && outcome.text.hasPrefix("tti-ar 0."))
         #expect(outcome.text.contains("(") && !outcome.text.contains("unknown"))
+    }
+
+    @Test func `a value may begin with a mark that combines with the sign before it`() {
+        let place = Workplace()
+        for (option, value) in [("--prompt=", "\u{301}x"), ("--prompt=", "=\u{338}")] {
+            let outcome = CommandProcess.run(["generate", option + value, "--dry-run", "--json", "-q"], in: place.path)
+            let json = try? JSON(outcome.output, file: "plan")
+            #expect(
+                outcome.status == 0
+                    && json?["prompt"]?.string?.unicodeScalars.elementsEqual(value.unicodeScalars) == true, "\(outcome)"
+            )
+        }
     }
 
     @Test func `an argument that is not UTF-8 is bad input`() {

@@ -121,6 +121,16 @@ import Testing
             "\(long)")
     }
 
+    @Test func `a tokenizer's own folder may hold a SentencePiece model alone`() {
+        place.link("tokenizer", to: CommandProcess.repository + "/Checkpoints/scenes-ar/tokenizer")
+        #expect(place.contents("tokenizer") == ["spiece.model"])
+        let (own, pipeline) = (
+            CommandProcess.run(["tokenize", "-m", "tokenizer", "a red cube"], in: place.path),
+            CommandProcess.run(["tokenize", "-m", "scenes-ar", "a red cube"], in: place.path)
+        )
+        #expect(own.status == 0 && !own.lines.isEmpty && own.lines == pipeline.lines, "\(own)")
+    }
+
     @Test func `bench says everything that it promises`() throws {
         let outcome = CommandProcess.run(
             ["bench", "decode", "-m", "scenes-ar", "--json", "--repeats", "1", "--steps", "2", "-q"], in: place.path)

@@ -316,6 +316,29 @@ import Testing
         #expect(dashed.status == 0, "\(dashed)")
     }
 
+    @Test func `a temperature that no logit can be divided by takes the likeliest`() throws {
+        func pixels(_ temperature: String) throws -> [UInt8] {
+            let outcome = CommandProcess.run(
+                [
+                    "generate", "a red cube", "-m", "scenes-ar", "-s", "1", "-o", "a.png", "-q", "--temperature",
+                    temperature,
+                ],
+                in: place.path)
+            #expect(outcome.status == 0, "\(outcome)")
+            return try PNG.decode(path: place["a.png"]).bytes
+        }
+        #expect(try pixels("1e-40") == pixels("0"))
+    }
+
+    @Test func `a checkpoint's own size is refused where it cannot be made`() {
+        place.copyCheckpoint("scenes-masked")
+        place.edit("model/transformer/config.json", "\"sample_size\": 16", "\"sample_size\": 300")
+        let refused = CommandProcess.run(["generate", "a red cube", "-m", "model", "-q"], in: place.path)
+        #expect(refused.status == 64 && refused.isOneError("usage.size"), "\(refused)")
+        #expect(refused.errors.contains("4800") && refused.errors.contains("width"), "\(refused)")
+        #expect(generate("a red cube", "-m", "model", "--dry-run").status == 0)
+    }
+
     @Test func `nothing that moves a cursor goes to a pipe`() {
         let outcome = CommandProcess.run(
             ["generate", "a red cube", "-s", "1", "--steps", "2"], in: place.path, environment: ["TERM": "xterm"])
