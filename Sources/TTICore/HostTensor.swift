@@ -10,7 +10,9 @@ package final class HostAllocation: HostStorage {
     package let bytes: UnsafeMutableRawBufferPointer
 
     package init(byteCount: Int) {
-        unsafe bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(byteCount, 1), alignment: 64)
+        // As malloc aligns by itself: what is aligned further, and given back, older C libraries cannot give out again for the
+        // next of the same size, and a large network's matrices would leave gigabytes of such holes.
+        unsafe bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(byteCount, 1), alignment: 16)
     }
 
     deinit { unsafe bytes.deallocate() }
