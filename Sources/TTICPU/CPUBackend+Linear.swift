@@ -131,13 +131,37 @@ extension CPUBackend {
         let shared = (rows <= 8 ? 4 : 8) * pool.threadCount / rowBlocks
         let parts = min(panels, max(1, streamed, min(microseconds, shared)))
         let isa = isa
-        pool.forEach(rowBlocks * parts) { index in
-            let (block, part) = (index / parts, index % parts)
+        func multiplyPart(_ product: ctti_product, _ rows: Range<Int>, _ part: Int) {
             unsafe withUnsafePointer(to: product) { product in
                 unsafe ctti_multiply(
-                    isa, product, rows * block / rowBlocks, rows * (block + 1) / rowBlocks, panels * part / parts,
-                    panels * (part + 1) / parts)
+                    isa, product, rows.lowerBound, rows.upperBound, panels * part / parts, panels * (part + 1) / parts)
             }
+        }
+        func block(_ index: Int) -> Range<Int> { rows * index / rowBlocks..<rows * (index + 1) / rowBlocks }
+        let stride = unsafe product.row_stride
+        guard rows >= 16 && stride % 512 == 0 else {
+            return pool.forEach(rowBlocks * parts) { index in
+                unsafe multiplyPart(product, block(index / parts), index % parts)
+            }
+        }
+        // Rows a multiple of 2 KiB apart lie in one or two sets of the first-level cache, and a tile of them overfills these:
+        // each block is copied with its rows a line further apart.
+        let copyStride = stride + 16
+        unsafe pool.forEach(rowBlocks * parts, scratch: (rows + rowBlocks - 1) / rowBlocks * copyStride) {
+            index, copy in
+            let own = block(index / parts)
+            var apart = unsafe product
+            for row in 0..<own.count {
+                unsafe (copy + row * copyStride).update(
+                    from: product.x + (own.lowerBound + row) * stride, count: inputs)
+            }
+            unsafe apart.x = UnsafePointer(copy)
+            unsafe apart.row_stride = copyStride
+            unsafe apart.y += own.lowerBound * product.output_stride
+            if let residual = unsafe product.residual {
+                unsafe apart.residual = residual + own.lowerBound * product.output_stride
+            }
+            unsafe multiplyPart(apart, 0..<own.count, index % parts)
         }
     }
 

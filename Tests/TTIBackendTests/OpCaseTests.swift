@@ -181,7 +181,8 @@ struct OpCaseTests {
     @Test func `every operation of the protocol has a case`() {
         let operations: Set = [
             "linear", "embed", "convolve", "depthwiseConvolve", "norm", "groupNorm", "globalResponseNorm", "attention",
-            "append", "rotate", "decodeAttention", "add", "activate", "gate", "modulate", "concatenate", "gather",
+            "append", "castToCache", "rotate", "decodeAttention", "add", "activate", "gate", "modulate", "concatenate",
+            "gather",
             "depthToSpace",
             "increment", "guide", "sample", "maskedPlaces", "unmask", "combine", "nearestCode", "normLinear",
             "normModulate", "gatedFeedForward", "groupNormConvolve", "qkvDecodeAttention", "guideAndSample",

@@ -68,10 +68,14 @@ import Testing
         let b = CPUBackend(weightType: .bfloat16, threads: 2)
         try b.reserve(arenaBytes: 64 << 20)
         let found = try b.read(Subject(name, on: b, isCalm: true).output(rows: [0], step: 0)).map(Double.init)
-        let reference = ReferenceBackend()
+        // A reference with the same weights: what rounding them makes of so small a network is its own affair, up to 3e-2.
+        let roundsProducts = b.instructionSet == .amx || b.instructionSet == .avx512bf16
+        let reference = ReferenceBackend(
+            weightType: .bfloat16, cacheType: .bfloat16, roundsProducts: roundsProducts,
+            roundsAttention: b.instructionSet == .amx)
         let wanted = try reference.numbers(
             Subject(name, on: reference, isCalm: true).output(rows: [0], step: 0))
-        expectClose(found, wanted, .networkInBFloat16)
+        expectClose(found, wanted, roundsProducts ? .networkInBFloat16 : .network)
     }
 
     @Test(arguments: ["unet-sd21", "unet-sdxl"])

@@ -23,7 +23,7 @@ extension OpCase {
     /// - Parameters:
     ///   - keyBatch: nil for the batch itself.
     ///   - isPacked: queries, keys and values are columns of one tensor, or keys and values of another.
-    ///   - isCast: keys and values are cast to the type of caches first.
+    ///   - isCast: keys and values have the type of caches; each entry's own.
     @inline(never) private static func attention(
         _ batch: Int, keyBatch: Int? = nil, _ queries: Int, _ keys: Int, heads: Int, _ headWidth: Int,
         _ masking: Masking = Masking(), isPacked: Bool = false, isCast: Bool = false, purpose: Purpose = .check
@@ -46,7 +46,8 @@ extension OpCase {
             } else {
                 q = inputs.batched([queries, width]).columns
                 func keyTensor(_ columns: Int) -> Tensor {
-                    keyBatch.map { inputs.shared([$0, keys, columns]) } ?? inputs.batched([keys, columns])
+                    if isCast { return inputs.batched([keys, columns], inputs.backend.cacheType) { $0.normal() } }
+                    return keyBatch.map { inputs.shared([$0, keys, columns]) } ?? inputs.batched([keys, columns])
                 }
                 if isPacked {
                     let kv = keyTensor(2 * width)
@@ -73,12 +74,15 @@ extension OpCase {
             let scale = 1 / Float(headWidth).squareRoot()
             let backend = inputs.backend
             let finalMask = mask
-            func operand(_ columns: Columns) -> Columns {
-                guard isCast else { return columns }
-                let parts = columns.tensor.shape.last / columns.count
-                return backend.castToCache(columns.tensor).columns(columns.start / columns.count, of: parts)
-            }
-            return { [backend.attention(q, operand(k), operand(v), heads: heads, scale: scale, mask: finalMask)] }
+            return { [backend.attention(q, k, v, heads: heads, scale: scale, mask: finalMask)] }
+        }
+    }
+
+    @inline(never) private static func castToCache(_ batch: Int, _ keys: Int, _ width: Int) -> OpCase {
+        OpCase("castToCache", "\(batch)×\(keys)×\(width)", batch: batch) { inputs in
+            let x = inputs.batched([keys, width])
+            let backend = inputs.backend
+            return { [backend.castToCache(x)] }
         }
     }
 
@@ -138,7 +142,9 @@ extension OpCase {
         attention(4, keyBatch: 2, 3, 8, heads: 2, 8, Masking(padding: [0, 5]), isPacked: true),
         attention(6, keyBatch: 2, 1, 12, heads: 4, 16, Masking(padding: [0, 5]), isPacked: true),
         // Keys and values of a prompt, cast once for all tokens; teacher forcing reads them by many queries.
-        attention(6, keyBatch: 2, 1, 12, heads: 4, 16, Masking(padding: [0, 5]), isPacked: true, isCast: true),
+        castToCache(2, 9, 70),
+        castToCache(1, 128, 2048),
+        attention(3, 1, 12, heads: 4, 16, Masking(padding: [0, 5]), isPacked: true, isCast: true),
         attention(2, 3, 70, heads: 2, 24, isCast: true),
         attention(2, 20, 40, heads: 2, 16, Masking(padding: [3]), isPacked: true, isCast: true),
         // Text of an autoregressive decoder: one query over the keys of 128 text states.

@@ -81,7 +81,8 @@ package struct Tolerance: Sendable, Equatable {
             "groupNormConvolve" where roundsProducts:
             roundedFused
         case "attention" where roundsAttention: roundedAttention
-        case "embed", "append", "concatenate", "gather", "depthToSpace", "increment", "sample", "maskedPlaces",
+        case "embed", "append", "castToCache", "concatenate", "gather", "depthToSpace", "increment", "sample",
+            "maskedPlaces",
             "unmask", "nearestCode", "guideAndSample":
             exact
         case "add", "activate", "gate", "modulate", "rotate", "guide": elementwise

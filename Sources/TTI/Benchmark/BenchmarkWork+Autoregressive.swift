@@ -39,9 +39,19 @@ extension BenchmarkSubject {
 
     /// Zeros, since a place late in the sequence is measured without those before it.
     private func emptied(_ caches: [KeyValueCache], on b: any Backend) -> [KeyValueCache] {
+        guard let shape = caches.first?.keys.shape else { return caches }
+        let mark = b.arena.mark
+        // One token of every head and row; a cache is as many of these as it has places.
+        let token: Shape = [shape[0], shape[1], shape[3]]
+        let zeros = b.allocate(token, b.cacheType)
+        b.write(HostTensor([Float](repeating: 0, count: token.elementCount), token), to: zeros)
         for tensor in caches.flatMap({ [$0.keys, $0.values] }) {
-            b.write(HostTensor([Float](repeating: 0, count: tensor.elementCount), tensor.shape), to: tensor)
+            let places = tensor.reshaped(Shape(shape[2], token.elementCount))
+            for place in 0..<shape[2] {
+                b.copy(zeros.reshaped(Shape(1, token.elementCount)), to: places.prefixRows(place..<place + 1))
+            }
         }
+        b.arena.rewind(to: mark)
         return caches
     }
 
