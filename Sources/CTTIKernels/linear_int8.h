@@ -6,6 +6,22 @@
 typedef void (*ctti_int8_multiply)(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
 
+// All inputs of some rows (as many as the function's place in its table says) and one panel.
+typedef void (*ctti_int8_tile)(const ctti_int8_product *product, size_t row, size_t panel);
+
+// Panels on the outside, so that one stays in a cache for all rows, which are cut into tiles of nearly the same height.
+static inline void ctti_multiply_int8_tiles(
+    const ctti_int8_tile *tiles, size_t most_rows, const ctti_int8_product *product, size_t first_row, size_t end_row,
+    size_t first, size_t end) {
+    size_t rows = end_row - first_row, count = (rows + most_rows - 1) / most_rows;
+    for (size_t panel = first; panel < end; panel++) {
+        for (size_t part = 0; part < count; part++) {
+            size_t row = first_row + rows * part / count;
+            tiles[first_row + rows * (part + 1) / count - row](product, row, panel);
+        }
+    }
+}
+
 void ctti_multiply_int8_portable(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
 #if defined(__x86_64__)

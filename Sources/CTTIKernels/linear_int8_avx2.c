@@ -4,7 +4,7 @@
 // One or two rows are bound by the bytes of the weights, which come from memory as one stream. A weight takes the sign of its
 // input and meets the input's magnitude: 2 · 127² fits 16 bits. One core of Zen 4: 36 and 24 GB/s (reading does 29 to 37).
 // More rows share weights that are widened to 16 bits once for all of them: tiles of six rows and eight outputs, whose inputs,
-// widened, lie in a buffer. Either way it is four instructions for 32 multiply-adds, where float32 takes four: 120 to 125 GOP/s
+// widened, lie in a buffer (again for every panel: 16 inputs of a row in one instruction, beside 64 for its 32 outputs). Either way it is four instructions for 32 multiply-adds, where float32 takes four: 120 to 125 GOP/s
 // where float32 does 80 to 86.
 //
 // Sums are exact in both, so the bits are those of every other instruction set.
@@ -137,19 +137,13 @@ INLINE void tile(int rows, const ctti_int8_product *product, size_t row, size_t 
     }
 ROWS(stream, 1) ROWS(stream, 2) ROWS(tile, 3) ROWS(tile, 4) ROWS(tile, 5) ROWS(tile, 6)
 
-static void (*const kernels[most_rows + 1])(const ctti_int8_product *product, size_t row, size_t panel) = {
+static const ctti_int8_tile kernels[most_rows + 1] = {
     NULL, stream_1, stream_2, tile_3, tile_4, tile_5, tile_6,
 };
 
 void ctti_multiply_int8_avx2(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end) {
-    size_t rows = end_row - first_row, count = (rows + most_rows - 1) / most_rows;
-    for (size_t panel = first; panel < end; panel++) {
-        for (size_t part = 0; part < count; part++) {
-            size_t row = first_row + rows * part / count;
-            kernels[first_row + rows * (part + 1) / count - row](product, row, panel);
-        }
-    }
+    ctti_multiply_int8_tiles(kernels, most_rows, product, first_row, end_row, first, end);
 }
 
 TARGET void ctti_quantize_rows_avx2(

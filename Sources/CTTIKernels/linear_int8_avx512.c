@@ -92,20 +92,14 @@ INLINE void strip(int rows, const ctti_int8_product *product, size_t row, size_t
     }
 TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 
-static void (*const tiles[most_rows + 1])(const ctti_int8_product *product, size_t row, size_t panel) = {
+static const ctti_int8_tile tiles[most_rows + 1] = {
     NULL,   tile_1, tile_2, tile_3, tile_4,  tile_5,  tile_6,
     tile_7, tile_8, tile_9, tile_10, tile_11, tile_12,
 };
 
 void ctti_multiply_int8_vnni(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end) {
-    size_t rows = end_row - first_row, count = (rows + most_rows - 1) / most_rows;
-    for (size_t panel = first; panel < end; panel++) {
-        for (size_t part = 0; part < count; part++) {
-            size_t row = first_row + rows * part / count;
-            tiles[first_row + rows * (part + 1) / count - row](product, row, panel);
-        }
-    }
+    ctti_multiply_int8_tiles(tiles, most_rows, product, first_row, end_row, first, end);
 }
 
 TARGET static void strip_1(const ctti_int8_product *product, size_t row, size_t panel) { strip(1, product, row, panel); }
