@@ -18,8 +18,14 @@ static const char draw_cuh[] = {
 static const char hopper_cuh[] = {
 #embed "Kernels/hopper.cuh"
     , 0};
+static const char hopper_products_cuh[] = {
+#embed "Kernels/hopper_products.cuh"
+    , 0};
 static const char philox_cuh[] = {
 #embed "Kernels/philox.cuh"
+    , 0};
+static const char rows_cuh[] = {
+#embed "Kernels/rows.cuh"
     , 0};
 static const char select_cuh[] = {
 #embed "Kernels/select.cuh"
@@ -78,6 +84,9 @@ static const char elementwise_cu[] = {
 static const char hopper_cu[] = {
 #embed "Kernels/hopper.cu"
     , 0};
+static const char hopper_int8_cu[] = {
+#embed "Kernels/hopper_int8.cu"
+    , 0};
 static const char image_norm_cu[] = {
 #embed "Kernels/image_norm.cu"
     , 0};
@@ -89,6 +98,9 @@ static const char norm_cu[] = {
     , 0};
 static const char norm_of_matrix_cu[] = {
 #embed "Kernels/norm_of_matrix.cu"
+    , 0};
+static const char quantise_cu[] = {
+#embed "Kernels/quantise.cu"
     , 0};
 static const char tiles_cu[] = {
 #embed "Kernels/tiles.cu"
@@ -109,7 +121,9 @@ const ctti_source ctti_kernel_headers[] = {
     SOURCE("device.cuh", device_cuh),
     SOURCE("draw.cuh", draw_cuh),
     SOURCE("hopper.cuh", hopper_cuh),
+    SOURCE("hopper_products.cuh", hopper_products_cuh),
     SOURCE("philox.cuh", philox_cuh),
+    SOURCE("rows.cuh", rows_cuh),
     SOURCE("select.cuh", select_cuh),
     SOURCE("tiles.cuh", tiles_cuh),
     SOURCE("Parameters.h", parameters_h),
@@ -133,10 +147,12 @@ const ctti_source ctti_kernel_sources[] = {
     SOURCE("eager_attention.cu", eager_attention_cu),
     SOURCE("elementwise.cu", elementwise_cu),
     SOURCE("hopper.cu", hopper_cu),
+    SOURCE("hopper_int8.cu", hopper_int8_cu),
     SOURCE("image_norm.cu", image_norm_cu),
     SOURCE("nearest.cu", nearest_cu),
     SOURCE("norm.cu", norm_cu),
     SOURCE("norm_of_matrix.cu", norm_of_matrix_cu),
+    SOURCE("quantise.cu", quantise_cu),
     SOURCE("tiles.cu", tiles_cu),
     SOURCE("unmask.cu", unmask_cu),
     SOURCE("weights.cu", weights_cu),

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { BFLOAT16 = 9, NO_INTERLEAVE = 0, PROMOTE_TO_256_BYTES = 3, FILL_WITH_ZEROS = 0 };
+enum { UINT8 = 0, BFLOAT16 = 9, NO_INTERLEAVE = 0, PROMOTE_TO_256_BYTES = 3, FILL_WITH_ZEROS = 0 };
 enum { EXCHANGE_IN_64_BYTES = 2, EXCHANGE_IN_128_BYTES = 3 };
 
 ctti_status ctti_map_image(const ctti_cuda_driver *driver, struct tti_tensor_map *map, const ctti_image *image) {
@@ -16,8 +16,8 @@ ctti_status ctti_map_image(const ctti_cuda_driver *driver, struct tti_tensor_map
     const uint32_t box[] = {image->box_channels, image->box_width * step, image->box_height * step, image->box_images};
     const uint32_t steps[] = {1, step, step, 1};
     ctti_status status = driver->encode_tensor_map(
-        words, BFLOAT16, 4, (void *)image->address, sizes, image->strides, box, steps, NO_INTERLEAVE,
-        image->box_channels == 32 ? EXCHANGE_IN_64_BYTES : EXCHANGE_IN_128_BYTES, PROMOTE_TO_256_BYTES, FILL_WITH_ZEROS);
+        words, image->element_bytes == 1 ? UINT8 : BFLOAT16, 4, (void *)image->address, sizes, image->strides, box, steps, NO_INTERLEAVE,
+        image->box_channels * image->element_bytes == 64 ? EXCHANGE_IN_64_BYTES : EXCHANGE_IN_128_BYTES, PROMOTE_TO_256_BYTES, FILL_WITH_ZEROS);
     memcpy(map, words, sizeof words);
     return status;
 }

@@ -5,15 +5,15 @@ extension CUDABackend {
     /// Whether there are Hopper's own units, and a driver that knows of them.
     var hasHopper: Bool { unsafe device.capability == 90 && device.driver.pointee.encode_tensor_map != nil }
 
-    /// Whether Hopper's own units can do a product: bfloat16, in rows of whole pieces of 16 bytes.
+    /// Whether Hopper's own units can do a product: bfloat16 or int8, in rows of whole pieces of 16 bytes.
     func suitsHopper(_ product: RowsProduct) -> Bool {
-        hasHopper && product.matrix.elements.dtype == .bfloat16 && product.isWhole && product.rowsOfEntry >= 64
+        hasHopper && activationType == .bfloat16 && product.isWhole && product.rowsOfEntry >= 64
     }
 
     /// The ways that are worth a try.
     func hopperWays(_ product: RowsProduct) -> [ProductWay] {
         guard suitsHopper(product) else { return [] }
-        let depth = product.matrix.inputs.dividedUp(by: HopperProduct.blockChannels)
+        let depth = product.matrix.rowBytes.dividedUp(by: 128)
         return HopperTile.all.indices.filter { product.gate == nil || HopperTile.all[$0].canGate }.flatMap { index in
             let tiles =
                 product.rowsOfEntry.dividedUp(by: HopperTile.rows)
@@ -82,6 +82,10 @@ extension CUDABackend {
             parameters.bias = bias.device
             parameters.is_bfloat16_bias = bias.dtype == .float32 ? 0 : 1
         }
+        if let scales = product.scales {
+            (parameters.x_scales, parameters.weight_scales) = scales
+            parameters.rows = Int32(product.width)
+        }
         if splits > 1 {
             let sums = splits * tiles * product.phases * HopperTile.rows * tile.columns
             parameters.partial = scratch("parts of tiles", 4 * sums).device
@@ -105,7 +109,7 @@ extension CUDABackend {
         (parameters.splits, parameters.activation) = (Int32(splits), Int32(product.activation.rawValue))
         parameters.adds = product.residual == 0 ? 0 : 1
         launch(
-            "hopper_" + tile.name, grid: (tiles, splits, product.phases), threads: HopperTile.threads,
+            "hopper_\(product.scales == nil ? "" : "int8_")\(tile.name)", grid: (tiles, splits, product.phases), threads: HopperTile.threads,
             shared: tile.sharedBytes, parameters)
         return true
     }
@@ -114,13 +118,16 @@ extension CUDABackend {
     private func map(
         _ product: HopperProduct, in box: HopperBox, weightRows: Int, _ parameters: inout tti_hopper
     ) -> Bool {
-        var x = ctti_image(product.x, channels: product.channels, product.width, product.height, product.images)
-        x.box(64, box)
+        let (bytes, depth) = (product.operandBytes, UInt32(product.blockChannels))
+        var x = ctti_image(
+            product.x, channels: product.channels, product.width, product.height, product.images, elementBytes: bytes)
+        x.box(depth, box)
         x.step = UInt32(product.stride)
-        var weight = ctti_image(product.weight, channels: product.weightInputs, product.weightRows, 1, 1)
+        var weight = ctti_image(
+            product.weight, channels: product.weightInputs, product.weightRows, 1, 1, elementBytes: bytes)
         let stride = UInt64(product.weightStride)
         weight.strides = (stride, stride * weight.width, stride * weight.width)
-        (weight.box_channels, weight.box_width) = (64, UInt32(weightRows))
+        (weight.box_channels, weight.box_width) = (depth, UInt32(weightRows))
         var y = ctti_image(
             product.y, channels: product.outputs, product.outputWidth, product.outputHeight, product.images)
         y.box(32, box)

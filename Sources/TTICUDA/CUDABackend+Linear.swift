@@ -46,8 +46,7 @@ extension CUDABackend {
     package func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix {
         precondition(matrix.shape.rank == 2, "a matrix \(matrix.shape)")
         let (outputs, inputs) = (matrix.shape[0], matrix.shape[1])
-        let unit = 128 / weightType.byteCount
-        let stride = (inputs + unit - 1) / unit * unit
+        let stride = rowStride(inputs)
         // The kernels of decoding in float32 read rows.
         let isInPanels = use == .tokens && activationType == .bfloat16
         let elements = try allocateOwned([isInPanels ? (outputs + 7) / 8 * 8 : outputs, stride], weightType)
@@ -134,7 +133,7 @@ extension CUDABackend {
         let y = allocate(x.shape.replacingLast(weight.outputs / 2), activationType)
         let product = RowsProduct(
             x: x, matrix: unsafe unsafeDowncast(weight.form, to: DeviceMatrix.self), bias: bias, activation: activation,
-            residual: nil, gate: order, y: y)
+            residual: nil, gate: order, integers: integersOfNorm(x), y: y)
         guard y.elementCount > 0, weight.outputs % 2 == 0, !isDecoding(x), !product.matrix.isInPanels,
             suitsHopper(product)
         else {
@@ -152,7 +151,7 @@ extension CUDABackend {
     }
 
     /// Whether each entry of the batch has one token: matrix-vector work.
-    private func isDecoding(_ x: Tensor) -> Bool { x.shape.rank < 3 || x.rowCount == x.shape[0] }
+    func isDecoding(_ x: Tensor) -> Bool { x.shape.rank < 3 || x.rowCount == x.shape[0] }
 
     private func product(
         _ x: Tensor, _ weight: PreparedMatrix, norm: NormParameters?, bias: Tensor?, _ activation: Activation,
@@ -169,6 +168,7 @@ extension CUDABackend {
         let matrix = unsafe unsafeDowncast(weight.form, to: DeviceMatrix.self)
         if y.elementCount == 0 { return y }
         let isDecoding = isDecoding(x)
+        let integers = integersOfNorm(x)
         hold(y, of: [x] + (bias.map { [$0] } ?? []), adding: residual) { [weak self] y in
             guard let self else { return }
             if isDecoding {
@@ -176,7 +176,8 @@ extension CUDABackend {
             } else {
                 multiply(
                     RowsProduct(
-                        x: x, matrix: inRows(matrix), bias: bias, activation: activation, residual: residual, y: y))
+                        x: x, matrix: inRows(matrix), bias: bias, activation: activation, residual: residual,
+                        integers: integers, y: y))
             }
         }
         return y

@@ -15,19 +15,23 @@ extension CUDABackend {
         if let modulation { checkActivations(modulation) }
         let addresses =
             x.device | result.device | modulation.device | parameters.weight.device | parameters.bias.device
-        let isWhole = addresses % 16 == 0 && width * activationType.byteCount % 16 == 0
-        // Vectors of 16 bytes for each lane of a warp; from 4 on, four warps have a row.
-        let vectors = width.dividedUp(by: 32 * lanes)
-        let held = isWhole ? [1, 2, 4, 8, 16].first { vectors <= $0 } : nil
-        let rowsOfBlock = (held ?? 1) < 4 ? 4 : 1
+        let (kernel, rowsOfBlock) = rowKernel(width: width, isWhole: addresses % 16 == 0, vectors: [1, 2, 4, 8, 16])
+        // A product with a matrix of int8 may come next.
+        let integers =
+            weightType == .int8 && kernel != "any" && !isDecoding(x)
+            ? placeForIntegers(rows: x.rowCount, width: width) : nil
         launch(
-            held.map { "norm_\($0)" } ?? "norm_any", grid: (x.rowCount.dividedUp(by: rowsOfBlock), 1, 1), threads: 128,
+            "norm_\(kernel)", grid: (x.rowCount.dividedUp(by: rowsOfBlock), 1, 1), threads: 128,
             tti_row_norm(
                 y: result.device, x: x.device, weight: parameters.weight.device, bias: parameters.bias.device,
-                modulation: modulation.device, rows: Int32(x.rowCount),
+                modulation: modulation.device, integers: integers?.rows ?? 0, scales: integers?.scales ?? 0,
+                rows: Int32(x.rowCount),
                 rows_of_entry: Int32(modulation.map { rowsOfModulation(x, $0) } ?? max(1, x.rowCount)),
-                width: Int32(width), norm: parameters.deviceKind,
+                width: Int32(width), stride: Int32(rowStride(width)), norm: parameters.deviceKind,
                 is_settled: modulation.map(isSettled) == true ? 1 : 0, epsilon: parameters.epsilon))
+        integersOfNorm = integers.map {
+            IntegersOfNorm(result: result, integers: $0, stride: rowStride(width), turn: device.turn)
+        }
         return result
     }
 }

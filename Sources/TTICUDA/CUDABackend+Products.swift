@@ -9,8 +9,10 @@ struct RowsProduct {
     let bias: Tensor?
     let activation: Activation
     let residual: Tensor?
-    /// y = value · activation(gate) of the two halves of the outputs, which only `hopper.cu` does.
+    /// y = value · activation(gate) of the two halves of the outputs, which only `hopper_products.cuh` does.
     var gate: GateOrder?
+    /// x beside a matrix of int8.
+    var integers: IntegerRows?
     var y: Tensor
 
     var entries: Int { x.shape[0] }
@@ -23,7 +25,8 @@ struct RowsProduct {
     var shape: ProductShape {
         ProductShape(
             rows: rowsOfEntry, inputs: matrix.inputs, stride: matrix.stride, outputs: matrix.outputs,
-            adds: residual != nil && !isEnded, isFloatResult: isEnded, isGated: gate != nil)
+            adds: residual != nil && !isEnded, isFloatResult: isEnded, isGated: gate != nil,
+            isInt8: matrix.elements.dtype == .int8)
     }
 
     /// Whether rows are whole pieces of 16 bytes.
@@ -39,6 +42,8 @@ struct RowsProduct {
 extension CUDABackend {
     /// As was found to be fastest when the shape was first met: by cuBLASLt, by tiles, or by Hopper's own units.
     func multiply(_ product: RowsProduct) {
+        var product = product
+        if product.matrix.elements.dtype == .int8 { product.integers = product.integers ?? integers(of: product.x) }
         guard matrixLibrary != nil && product.suitsLibrary || suitsHopper(product) else {
             return multiplyTiles(product)
         }

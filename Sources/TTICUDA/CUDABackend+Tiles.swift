@@ -22,14 +22,8 @@ extension CUDABackend {
         let (x, matrix) = (product.x, product.matrix)
         let rows = x.rowCount
         var (address, scales, bytes) = (UInt64(0), UInt64(0), matrix.stride)
-        if matrix.elements.dtype == .int8 {
-            address = scratch("rows in int8", rows * matrix.stride).device
-            scales = scratch("scales of rows", rows * 4).device
-            launch(
-                "quantise_rows", grid: ((rows + 7) / 8, 1, 1), threads: 256,
-                tti_quantise_rows(
-                    y: address, scales: scales, x: x.device, rows: Int32(rows), width: Int32(matrix.inputs),
-                    stride: Int32(matrix.stride)))
+        if let integers = product.integers {
+            (address, scales) = (integers.rows, integers.scales)
         } else {
             let whole = wholeRows(x, width: matrix.inputs)
             address = whole.address

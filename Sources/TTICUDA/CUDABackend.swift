@@ -30,6 +30,7 @@ package final class CUDABackend: Backend {
     /// By the rows of an entry of the batch.
     var tilePlans: [TileProduct: [Int: TilePlan]] = [:]
     var hopperPlans: [HopperPlan.Size: [Int: HopperPlan]] = [:]
+    var integersOfNorm: IntegersOfNorm?
     /// Where the arena stood when the recording began.
     private var recordingMark = 0
     /// Memory between kernels of one operation, outside the arena; grows, never in a recording.

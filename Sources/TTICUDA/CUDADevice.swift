@@ -22,6 +22,8 @@ package final class CUDADevice {
     let stream: ctti_handle
     /// What comes before the next piece of work.
     private(set) var held: HeldProduct?
+    /// How often work was asked for: when it is as it was, memory is, too.
+    private(set) var turn = 0
     /// What was refused first.
     private(set) var fault: DeviceError?
     /// Whether a step is being recorded: nothing may be allocated or waited for.
@@ -150,6 +152,7 @@ package final class CUDADevice {
     }
 
     func issueHeld() {
+        turn += 1
         guard let product = held else { return }
         held = nil
         product.run()

@@ -1,7 +1,7 @@
 internal import CTTICUDA
 internal import TTICore
 
-/// What hopper.cu makes: a convolution, or a product of matrices as one of an image that is one pixel high.
+/// What hopper_products.cuh makes: a convolution, or a product of matrices as one of an image that is one pixel high.
 struct HopperProduct {
     var x: UInt64
     /// Of x.
@@ -23,24 +23,33 @@ struct HopperProduct {
     /// A pixel of x is four of y.
     var doubles = false
 
+    /// Of int8 operands: what a unit of a row of x stands for, and of an output's weights.
+    var scales: (x: UInt64, weight: UInt64)?
+
     /// Channels of a block of the depth: 128 bytes.
     static let blockChannels = 64
+    var blockChannels: Int { HopperProduct.blockChannels * 2 / operandBytes }
+    var operandBytes: Int { scales == nil ? 2 : 1 }
 
     /// How many pixels of y come of one, of those that boxes are made of.
     var phases: Int { doubles ? 4 : 1 }
     var boxedWidth: Int { doubles ? width : outputWidth }
     var boxedHeight: Int { doubles ? height : outputHeight }
 
-    var channelBlocks: Int { channels.dividedUp(by: HopperProduct.blockChannels) }
+    var channelBlocks: Int { channels.dividedUp(by: blockChannels) }
     /// Of channels and taps.
-    var blocks: Int { weightInputs.dividedUp(by: HopperProduct.blockChannels) }
+    var blocks: Int { weightInputs.dividedUp(by: blockChannels) }
 
     /// The rows of a matrix.
     init(_ product: RowsProduct) {
         let matrix = product.matrix
         (x, weight, y) = (product.x.device, matrix.elements.device, product.y.device)
         (channels, width, height, images) = (matrix.inputs, product.x.rowCount, 1, 1)
-        (weightRows, weightInputs, weightStride) = (matrix.outputs, matrix.inputs, matrix.stride * 2)
+        (weightRows, weightInputs, weightStride) = (matrix.outputs, matrix.inputs, matrix.rowBytes)
+        if let integers = product.integers {
+            (x, channels, weightInputs) = (integers.rows, matrix.stride, matrix.stride)
+            scales = (integers.scales, matrix.scales.device)
+        }
         (outputs, outputWidth, outputHeight) = (product.y.shape.last, product.x.rowCount, 1)
         (bias, residual) = (product.bias, product.residual.device)
         (activation, gate) = (product.activation, product.gate)

@@ -1,6 +1,6 @@
 internal import TTICore
 
-/// One of hopper.cu's kernels: a block makes 128 pixels × `columns` of the result.
+/// One of hopper.cu's kernels, and of hopper_int8.cu's: a block makes 128 pixels × `columns` of the result.
 struct HopperTile: Equatable {
     let columns, stages: Int
     /// What a block takes for 64 channels, measured on an H200: the multipliers' time for large tiles, that of the way from
@@ -23,8 +23,8 @@ struct HopperTile: Equatable {
     /// The warps that multiply, and the one that loads.
     static let threads = 2 * 128 + 32
 
-    /// As hopper.cu lays it out: stages; barriers and the bias.
-    var sharedBytes: Int { stages * (HopperTile.rows + columns) * 128 + 2048 }
+    /// As hopper_products.cuh lays it out: stages; barriers, the bias and the scales.
+    var sharedBytes: Int { stages * (HopperTile.rows + columns) * 128 + 3072 }
 
     /// Whether the two halves of its columns can be values and gates: halves are whole boxes of 32 results.
     var canGate: Bool { columns % 64 == 0 }

@@ -10,6 +10,7 @@ struct ProductShape: Hashable {
     var isFloatResult = false
     /// The outputs are values and gates.
     var isGated = false
+    var isInt8 = false
 }
 
 /// How a product of many rows is made.
@@ -90,7 +91,7 @@ final class ProductChoices {
     }
 
     private func key(_ shape: ProductShape) -> String {
-        let end = "\(shape.adds ? " adding" : "")\(shape.isFloatResult ? " ended" : "")\(shape.isGated ? " gated" : "")"
+        let end = "\(shape.adds ? " adding" : "")\(shape.isFloatResult ? " ended" : "")\(shape.isGated ? " gated" : "")\(shape.isInt8 ? " int8" : "")"
         let tiles = HopperTile.all.map(\.name).joined(separator: " ")
         return "product 5 \(ctti_matrix_library_version()) and \(tiles) on \(device.name): "
             + "\(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(end)"

@@ -2,12 +2,15 @@ internal import CTTICUDA
 
 extension ctti_image {
     /// A dense tensor `[images, height, width, channels]`; its box has one pixel.
-    init(_ address: UInt64, channels: Int, _ width: Int, _ height: Int, _ images: Int) {
+    init(
+        _ address: UInt64, channels: Int, _ width: Int, _ height: Int, _ images: Int, elementBytes: Int = 2
+    ) {
         self.init()
+        element_bytes = UInt32(elementBytes)
         self.address = address
         (self.channels, self.width) = (UInt64(channels), UInt64(width))
         (self.height, self.images) = (UInt64(height), UInt64(images))
-        let bytes = 2 * self.channels
+        let bytes = UInt64(elementBytes) * self.channels
         strides = (bytes, bytes * self.width, bytes * self.width * self.height)
         (box_width, box_height, box_images, step) = (1, 1, 1, 1)
     }

@@ -200,6 +200,7 @@ struct tti_cpu_product {
     int count, adds;
     bool is_last;           // of its group
     bool is_of_registers;   // with a_rows and b_columns
+    bool is_int8;           // d are int32_t
     box_rows a, b;
     box_columns b_columns;
     float a_rows[2][16];
@@ -224,7 +225,26 @@ TTI_CPU_UNCHECKED static void tti_cpu_read_column(const box_columns &columns, in
         values[k] = __uint_as_float((unsigned)*(const unsigned short *)tti_cpu_swizzled(first + (unsigned long)(k * 128)) << 16);
 }
 
+TTI_CPU_UNCHECKED static const signed char *tti_cpu_piece_of_row(box_rows rows, int row, int piece) {
+    return (const signed char *)tti_cpu_swizzled(rows + (unsigned long)(row * 128 + piece * 16));
+}
+
+// As tti_cpu_multiply_shared, of 32 bytes of the depth.
+TTI_CPU_UNCHECKED static void tti_cpu_multiply_int8(const tti_cpu_product &product) {
+    int lane = (int)tti_cpu->current->lane, row = (int)(tti_cpu->current->warp % 4) * 16 + lane / 4;
+    for (int j = 0; j < product.count; j++) {
+        int32_t *d = (int32_t *)product.d + j;
+        if (!product.adds) *d = 0;
+        for (int piece = 0; piece < 2; piece++) {
+            const signed char *a = tti_cpu_piece_of_row(product.a, row + j / 2 % 2 * 8, piece);
+            const signed char *b = tti_cpu_piece_of_row(product.b, j / 4 * 8 + lane % 4 * 2 + j % 2, piece);
+            for (int k = 0; k < 16; k++) *d += a[k] * b[k];
+        }
+    }
+}
+
 TTI_CPU_UNCHECKED static void tti_cpu_multiply_shared(const tti_cpu_product &product) {
+    if (product.is_int8) return tti_cpu_multiply_int8(product);
     int lane = (int)tti_cpu->current->lane, row = (int)(tti_cpu->current->warp % 4) * 16 + lane / 4;
     float a[2][16], b[16];
     if (product.is_of_registers) {
@@ -251,14 +271,17 @@ TTI_CPU_UNCHECKED static void tti_cpu_multiply_shared(const tti_cpu_product &pro
 
 TTI_CPU_INLINE void multiply_begin() { __asm__ volatile("" ::: "memory"); }
 
-template <int count> TTI_CPU_INLINE void multiply_shared(float (&d)[count], box_rows a, box_rows b, int adds, TTI_CPU_PLACE) {
+// Of numbers d, float or int32_t.
+template <class number, int count>
+TTI_CPU_INLINE void multiply_shared(number (&d)[count], box_rows a, box_rows b, int adds, TTI_CPU_PLACE) {
     const tti_cpu_place place = {"multiply_shared", file, line};
     int thread = tti_cpu_thread_number(), waiting = tti_cpu_products_less_one[thread] + 1;
     if (!tti_cpu->is_shared((const void *)a, 64 * 128 - 96) || !tti_cpu->is_shared((const void *)b, 2 * count * 128 - 96))
         tti_cpu->fail(700, "the operands are not in shared memory", place);
     if (waiting == 64) tti_cpu->fail(719, "too many products are under way", place);
     if (!adds) __builtin_memset(d, 0xff, sizeof d);
-    tti_cpu_products[thread][waiting] = {d, count, adds, false, false, a, b, {0, 0}, {}, nullptr, {}};
+    const bool is_int8 = (number)0.5f == 0;
+    tti_cpu_products[thread][waiting] = {(float *)d, count, adds, false, false, is_int8, a, b, {0, 0}, {}, nullptr, {}};
     tti_cpu_products_less_one[thread] = waiting;
 }
 
@@ -291,7 +314,7 @@ TTI_CPU_INLINE void multiply_registers(float (&d)[count], const uint32_t (&a)[4]
     if (!tti_cpu->is_shared((const void *)b.first, 16 * 128)) tti_cpu->fail(700, "the operands are not in shared memory", place);
     if (waiting == 64) tti_cpu->fail(719, "too many products are under way", place);
     tti_cpu_product &product = tti_cpu_products[thread][waiting];
-    product = {d, count, 1, false, true, 0, 0, b, {}, a, {}};
+    product = {d, count, 1, false, true, false, 0, 0, b, {}, a, {}};
     __builtin_memcpy(product.a_rows, left.rows, sizeof left.rows);
     __builtin_memcpy(product.began_with, a, 16);
     tti_cpu_products_less_one[thread] = waiting;
@@ -315,4 +338,7 @@ template <int left> TTI_CPU_INLINE void multiply_wait(TTI_CPU_PLACE) {
     __asm__ volatile("" ::: "memory");
     tti_cpu->meet(0xffffffffu, nullptr, tti_cpu_nothing, tti_cpu_aligned, {"multiply_wait", file, line});
 }
-template <int left, int count> TTI_CPU_INLINE void multiply_wait(float (&)[count], TTI_CPU_PLACE) { multiply_wait<left>(file, line); }
+template <int left, class number, int count>
+TTI_CPU_INLINE void multiply_wait(number (&)[count], TTI_CPU_PLACE) {
+    multiply_wait<left>(file, line);
+}

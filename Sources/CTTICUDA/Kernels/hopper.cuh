@@ -1,17 +1,25 @@
 // What Hopper alone has words for (compute capability 9.0): copies of boxes of tensors to shared memory that end at barriers
 // there, and back, and products of matrices in shared memory that go on by themselves.
 //
-// A box of bfloat16 operands has rows of 128 bytes, 64 elements of the depth. The eight 16-byte pieces of a row stand in the
+// A box of operands has rows of 128 bytes, 64 bfloat16 or 128 int8 of the depth. The eight 16-byte pieces of a row stand in the
 // order piece XOR (row mod 8): the copies write them so, and the products read them so; boxes begin at multiples of 1024
 // bytes. A box of results has rows of 64 bytes, whose four pieces stand in the order piece XOR (row / 2 mod 4).
 #pragma once
 #include "device.cuh"
 
-// Elements of a box's row, and its bytes.
+// bfloat16 of a box's row, and its bytes.
 #define BOX_WIDTH 64
 #define BOX_ROW_BYTES 128
 #define RESULT_WIDTH 32
 #define RESULT_ROW_BYTES 64
+
+// What products of operands add up to.
+template <class operand> struct sum_of_products {
+    typedef float type;
+};
+template <> struct sum_of_products<int8_t> {
+    typedef int32_t type;
+};
 
 // Where a piece of a row of results is, from the beginning of its box.
 INLINE int result_place(int row, int piece) { return row * RESULT_ROW_BYTES + (piece ^ (row >> 1 & 3)) * 16; }
@@ -115,6 +123,11 @@ template <int left, int count> INLINE void multiply_wait(float (&d)[count]) {
 #pragma unroll
     for (int i = 0; i < count; i++) asm volatile("" : "+f"(d[i])::"memory");
 }
+template <int left, int count> INLINE void multiply_wait(int32_t (&d)[count]) {
+    multiply_wait<left>();
+#pragma unroll
+    for (int i = 0; i < count; i++) asm volatile("" : "+r"(d[i])::"memory");
+}
 
 #define PLACES_0 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define PLACES_1 "%8, %9, %10, %11, %12, %13, %14, %15"
@@ -190,12 +203,24 @@ template <int left, int count> INLINE void multiply_wait(float (&d)[count]) {
                      : sums("=f")                                                                                 \
                      : "l"(a), "l"(b), "n"(0));                                                                   \
     }
-MULTIPLY_SHARED(64, 32, "%32", "%33", "%34", TO_32, SUMS_TO_32)
-MULTIPLY_SHARED(96, 48, "%48", "%49", "%50", TO_48, SUMS_TO_48)
-MULTIPLY_SHARED(128, 64, "%64", "%65", "%66", TO_64, SUMS_TO_64)
-MULTIPLY_SHARED(160, 80, "%80", "%81", "%82", TO_80, SUMS_TO_80)
-MULTIPLY_SHARED(192, 96, "%96", "%97", "%98", TO_96, SUMS_TO_96)
-MULTIPLY_SHARED(256, 128, "%128", "%129", "%130", TO_128, SUMS_TO_128)
+// The same of 8-bit integers, depth 32.
+#define MULTIPLY_SHARED_INT8(columns, count, a_place, b_place, adds_place, places, sums)                         \
+    INLINE void multiply_shared(int32_t(&d)[count], box_rows a, box_rows b, int adds) {                           \
+        asm volatile("{\n.reg .pred adds;\nsetp.ne.b32 adds, " adds_place ", 0;\n"                               \
+                     "wgmma.mma_async.sync.aligned.m64n" #columns "k32.s32.s8.s8 {" places "}, " a_place          \
+                     ", " b_place ", adds;\n}"                                                                   \
+                     : sums("+r")                                                                                 \
+                     : "l"(a), "l"(b), "r"(adds));                                                                \
+    }
+#define MULTIPLY_BOTH(...)       \
+    MULTIPLY_SHARED(__VA_ARGS__) \
+    MULTIPLY_SHARED_INT8(__VA_ARGS__)
+MULTIPLY_BOTH(64, 32, "%32", "%33", "%34", TO_32, SUMS_TO_32)
+MULTIPLY_BOTH(96, 48, "%48", "%49", "%50", TO_48, SUMS_TO_48)
+MULTIPLY_BOTH(128, 64, "%64", "%65", "%66", TO_64, SUMS_TO_64)
+MULTIPLY_BOTH(160, 80, "%80", "%81", "%82", TO_80, SUMS_TO_80)
+MULTIPLY_BOTH(192, 96, "%96", "%97", "%98", TO_96, SUMS_TO_96)
+MULTIPLY_BOTH(256, 128, "%128", "%129", "%130", TO_128, SUMS_TO_128)
 
 // Begins d += a · b, with a in registers as multiply_tile (device.cuh) has it, and b with its columns side by side.
 #define MULTIPLY_REGISTERS(columns, count, a_places, b_place, places, sums)                                      \

@@ -2,27 +2,10 @@
 // by a warp, or where it is wide by the four of a block. What does not depend on the row's statistics (weights, modulation) is
 // asked for before them, constants before the inputs are there. Longer or oddly placed rows are read three times by a warp,
 // from cache.
-#include "device.cuh"
+#include "rows.cuh"
 
 #define THREADS 128
 #define WARPS (THREADS / WARP)
-
-// A sum as a tree: the order depends on the count alone.
-template <int count> INLINE float sum_of(const float *x) {
-    if constexpr (count == 1) return x[0];
-    else return sum_of<count / 2>(x) + sum_of<count - count / 2>(x + count / 2);
-}
-
-// The sum over the warps that share a row; all get it. `parts` is of one sum only: there is one barrier.
-template <int warps> INLINE float team_sum(float x, float *parts) {
-    x = warp_sum(x);
-    if constexpr (warps > 1) {
-        if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
-        __syncthreads();
-        x = sum_of<warps>(parts);
-    }
-    return x;
-}
 
 // What normalised numbers become: `vectors` of a thread, whose columns lie `step` apart. Vectors stay packed until they are
 // used: what is taken apart has to be there.
@@ -105,8 +88,21 @@ template <int vectors, int warps> INLINE void norm_in_registers(const tti_row_no
             floats<LANES> scale = unpack(ending.scale[i]), shift = unpack(ending.shift[i]);
             for (int j = 0; j < LANES; j++) v[i][j] = v[i][j] * (1 + scale[j]) + shift[j];
         }
+#ifdef TTI_BF16
+        for (int j = 0; j < 4; j++) packed[i].word[j] = pack_bfloat16(v[i][2 * j], v[i][2 * j + 1]);
+        *(bytes16 *)(y + i * step) = packed[i];
+#else
         store(y + i * step, v[i]);
+#endif
     }
+#ifdef TTI_BF16
+    // What lies past the row's end is zero still.
+    if (p.integers == 0) return;
+    __shared__ uint32_t largest[WARPS];
+    store_integers<vectors, warps>(
+        packed, largest, pointer<int8_t>(p.integers) + (int64_t)row * p.stride, pointer<float>(p.scales) + row, column,
+        step, p.stride);
+#endif
 }
 
 KERNEL(norm_1, tti_row_norm, THREADS) { norm_in_registers<1, 1>(p); }

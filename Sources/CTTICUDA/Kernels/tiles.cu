@@ -280,49 +280,6 @@ TILES(tiles_int8_64x64, 64, 64, 4, 3, 128, matrix_product<shape, int32_t, 2, 2>)
 TILES(tiles_int8_32x64, 32, 64, 4, 3, 128, matrix_product<shape, int32_t, 2, 2>)
 TILES(tiles_int8_128x16, 128, 16, 4, 3, 128, matrix_product<shape, int32_t, 4, 1>)
 KERNEL(tiles_int8_add_parts, tti_tiles, PART_THREADS) { add_all_parts<int32_t>(p); }
-
-// LANES numbers of a row from `column` on; zeros past its end.
-INLINE floats<LANES> part_of_row(const element *x, int column, int width, bool is_whole) {
-    if (is_whole && column < width) return load<LANES>(x + column);
-    floats<LANES> v;
-    for (int j = 0; j < LANES; j++) v[j] = column + j < width ? to_float(x[column + j]) : 0.0f;
-    return v;
-}
-
-// Rows become int8, each with a scale of its own: 127 is its largest magnitude. A warp a row, which it reads twice.
-KERNEL(quantise_rows, tti_quantise_rows, 256) {
-    wait_for_inputs();
-    int row = blockIdx.x * 8 + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    if (row >= p.rows) return;
-    const element *x = pointer<const element>(p.x) + (int64_t)row * p.width;
-    bool is_whole = p.width % LANES == 0 && p.x % 16 == 0;
-    float largest = 0;
-    bool is_finite = true;
-#pragma unroll 4
-    for (int i = lane * LANES; i < p.width; i += WARP * LANES) {
-        floats<LANES> v = part_of_row(x, i, p.width, is_whole);
-        for (int j = 0; j < LANES; j++) {
-            largest = fmaxf(largest, fabsf(v[j]));
-            is_finite = is_finite && fabsf(v[j]) < as_float(0x7f800000u);
-        }
-    }
-    largest = warp_max(largest);
-    is_finite = __all_sync(ALL_LANES, is_finite);
-    float inverse = is_finite && largest > 7.888609e-31f ? __fdiv_rn(127.0f, largest) : 0.0f;
-    if (lane == 0) pointer<float>(p.scales)[row] = is_finite ? __fdiv_rn(largest, 127.0f) : as_float(0x7fc00000u);
-#pragma unroll 4
-    for (int i = lane * LANES; i < p.stride; i += WARP * LANES) {
-        floats<LANES> v = part_of_row(x, i, p.width, is_whole);
-        uint32_t packed[2] = {0, 0};
-        for (int j = 0; j < LANES; j++) {
-            int q = is_finite ? __float2int_rn(__fmul_rn(v[j], inverse)) : 0;
-            packed[j / 4] |= (uint32_t)(q & 0xff) << (8 * (j % 4));
-        }
-        uint32_t *target = pointer<uint32_t>(p.y + (int64_t)row * p.stride + i);
-        target[0] = packed[0];
-        target[1] = packed[1];
-    }
-}
 #endif
 
 // Rows as tiles read them. A thread writes 16 bytes.

@@ -246,13 +246,23 @@ typedef struct tti_quantise_weights {
     int32_t block;
 } tti_quantise_weights;
 
+// MARK: quantise.cu
+
+// y [rows, stride] int8 and scales [rows] float32 of x [rows, width], filled up with zeros; stride is a multiple of 16.
+typedef struct tti_quantise_rows {
+    device_address y, scales, x;
+    int32_t rows, width, stride;
+} tti_quantise_rows;
+
 // MARK: norm.cu
 
 // y [rows, width] = norm(x) · weight + bias, then · (1 + scale) + shift where there is a modulation: `rows_of_entry` rows
 // share a row [2 · width] of it.
 typedef struct tti_row_norm {
     device_address y, x, weight, bias, modulation;
-    int32_t rows, rows_of_entry, width;
+    // y as int8 [rows, stride] and scales [rows] float32, as quantise.cu makes them of y; or 0
+    device_address integers, scales;
+    int32_t rows, rows_of_entry, width, stride;
     // tti_norm
     int32_t norm;
     // Whether the modulation is older than the kernel before.
@@ -292,18 +302,13 @@ typedef struct tti_pad_rows {
     int64_t rows, width, y_width;
 } tti_pad_rows;
 
-// y [rows, stride] int8 and scales [rows] float32 of x [rows, width], filled up with zeros; stride is a multiple of 16.
-typedef struct tti_quantise_rows {
-    device_address y, scales, x;
-    int32_t rows, width, stride;
-} tti_quantise_rows;
-
 // MARK: hopper.cu
 
 // A convolution with the images' rows as they lie: y [images, height, width, outputs] = activation(boxes of x · weightᵀ +
 // bias) + residual in bfloat16. A product of matrices is one of an image that is one pixel high, with a kernel of one tap.
 typedef struct tti_hopper {
-    // x [images, height, width, channels] in boxes of 64 channels; weight [outputs, taps · channels] in boxes of 64 inputs; y
+    // x [images, height, width, channels] in boxes of 64 channels; weight [outputs, taps · channels] in boxes of 64 inputs
+    // (matrices of int8: 128); y
     // and the residual in boxes of 32 outputs. The boxes of x, y and the residual have as many pixels as a tile has rows.
     // With `doubles` a pixel of x is four of y, [images, height, 2, width, 2, outputs], without a residual: y has a map of each.
     tti_tensor_map x, weight, residual, y[4];
@@ -311,17 +316,20 @@ typedef struct tti_hopper {
     device_address bias;
     // Where `splits` is more than 1: the parts' sums, and int32 zeros for each tile.
     device_address partial, counters;
+    // int8 only: [rows] and [rows of the weights] float32
+    device_address x_scales, weight_scales;
     // Columns of y.
     int32_t outputs;
     // Gated: y = value · activation(gate), and the rows of the weights (and of the bias) at which values and gates begin.
     int32_t is_gated, value_row, gate_row;
     // Boxes of pixels: how large one is, how many lie across and down an image, and how many there are.
     int32_t box_width, box_height, box_images, across, down, boxes;
-    // Of 64 channels; of these and all taps.
+    // Boxes of channels; of these and all taps.
     int32_t channel_blocks, blocks;
     int32_t kernel_width, stride, top, left, doubles;
     int32_t splits, activation, adds, is_bfloat16_bias;
-    int32_t unused;
+    // Of x, int8 only.
+    int32_t rows;
 } tti_hopper;
 
 // MARK: image_norm.cu

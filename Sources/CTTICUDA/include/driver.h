@@ -114,14 +114,14 @@ typedef struct ctti_search {
 const ctti_cuda_driver *ctti_find_driver(ctti_search *search);
 const ctti_cuda_compiler *ctti_find_compiler(ctti_search *search);
 
-// A bfloat16 tensor [images, height, width, channels], `strides` bytes from one pixel, row and image to the next, in boxes of
+// A tensor [images, height, width, channels] of bfloat16 or int8 (`element_bytes` 2 or 1), `strides` bytes from one pixel, row and image to the next, in boxes of
 // [box_images, box_height, box_width, box_channels] pixels that are `step` apart. A box's rows of channels have 64 or 128
 // bytes, whose 16-byte pieces are exchanged as hopper.cuh has it. Address and strides are multiples of 16.
 typedef struct ctti_image {
     ctti_address address;
     uint64_t channels, width, height, images;
     uint64_t strides[3];
-    uint32_t box_channels, box_width, box_height, box_images, step;
+    uint32_t box_channels, box_width, box_height, box_images, step, element_bytes;
 } ctti_image;
 
 // Encodes it for the copy engine. Not 0 where the driver cannot.
