@@ -162,6 +162,11 @@ extension OpCase {
         // Muse-3B's.
         attention(2, 256, 256, heads: 16, 128, isPacked: true, purpose: .measure),
         attention(2, 256, 128, heads: 16, 128, isPacked: true, purpose: .measure),
+        // Stable Diffusion's at 512².
+        attention(2, 4096, 4096, heads: 8, 40, isPacked: true, purpose: .measure),
+        attention(2, 1024, 1024, heads: 8, 80, isPacked: true, purpose: .measure),
+        attention(2, 256, 256, heads: 8, 160, isPacked: true, purpose: .measure),
+        attention(2, 4096, 77, heads: 8, 40, isPacked: true, purpose: .measure),
         attention(1, 77, 77, heads: 12, 64, Masking(causal: true), isPacked: true, purpose: .checkAndMeasure),
         attention(1, 256, 256, heads: 1, 512, purpose: .checkAndMeasure),
     ]

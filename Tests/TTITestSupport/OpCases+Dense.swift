@@ -107,6 +107,11 @@ extension OpCase {
         linear(2, 256, 2048, 8192, .gelu, purpose: .measure),
         linear(2, 256, 8192, 2048, residual: true, purpose: .measure),
         linear(2, 256, 8192, 2048, bias: true, residual: true, purpose: .measure),
+        // Stable Diffusion's at 512².
+        linear(2, 4096, 320, 320, bias: true, residual: true, purpose: .measure),
+        linear(2, 4096, 320, 960, purpose: .measure),
+        linear(2, 1024, 640, 640, bias: true, residual: true, purpose: .measure),
+        linear(2, 256, 1280, 1280, bias: true, residual: true, purpose: .measure),
     ]
 
     static let embedCases: [OpCase] = [
@@ -220,6 +225,13 @@ extension OpCase {
         convolve(2, 8, 8, 1280, 1280, kernel: 3, same, purpose: .measure),
         convolve(2, 16, 16, 640, 640, kernel: 3, same, purpose: .measure),
         convolve(1, 16, 16, 64, 64, kernel: 3, same, residual: true, purpose: .checkAndMeasure),
+        // Stable Diffusion's UNet at 512².
+        convolve(2, 64, 64, 320, 320, kernel: 3, same, residual: true, purpose: .measure),
+        convolve(2, 64, 64, 640, 320, kernel: 3, same, purpose: .measure),
+        convolve(2, 32, 32, 640, 640, kernel: 3, same, residual: true, purpose: .measure),
+        convolve(2, 32, 32, 1280, 640, kernel: 3, same, purpose: .measure),
+        convolve(2, 16, 16, 1280, 1280, kernel: 3, same, residual: true, purpose: .measure),
+        convolve(2, 32, 32, 640, 640, kernel: 3, doubling, purpose: .measure),
         // A VQGAN's decoder from 16×16 codes to 256×256 pixels.
         convolve(1, 16, 16, 512, 512, kernel: 3, same, residual: true, purpose: .measure),
         convolve(1, 32, 32, 512, 512, kernel: 3, same, residual: true, purpose: .measure),

@@ -179,6 +179,8 @@ extension OpCase {
         feedForward(2, 1, 512, inner: 1376, .silu, .gateFirst, purpose: .checkAndMeasure),
         feedForward(2, 256, 768, inner: 2816, .silu, .valueFirst, purpose: .measure),
         feedForward(2, 256, 1024, inner: 2816, .gelu, .valueFirst, purpose: .measure),
+        feedForward(2, 4096, 320, inner: 1280, .gelu, .valueFirst, purpose: .measure),
+        feedForward(2, 1024, 640, inner: 2560, .gelu, .valueFirst, purpose: .measure),
         groupNormConvolve(1, 1, 1, 4, 4, groups: 2),
         groupNormConvolve(3, 5, 4, 16, 19, groups: 4, residual: true),
         groupNormConvolve(2, 4, 3, 32, 16, groups: 32, .identity, bias: false),
