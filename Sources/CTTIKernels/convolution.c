@@ -134,3 +134,69 @@ void ctti_convolve_rounded(
     size_t units = (product.rows + 15) / 16;
     ctti_multiply_rounded(isa, &product, rows, 0, units * count, first, end);
 }
+
+// Row `y` of the upsampled image, from column -left on, in units.
+static void quantize_row(
+    ctti_isa isa, const ctti_convolution *call, ptrdiff_t y, uint8_t *target, float inverse) {
+    size_t channels = call->channels, factor = call->upsampling, width = bordered_width(call);
+    if (y < 0 || y >= (ptrdiff_t)(call->height * factor)) {
+        memset(target, 128, width * channels);
+        return;
+    }
+    const float *source = call->image + (size_t)y / factor * call->width * channels;
+    size_t left = call->left < width ? call->left : width;
+    size_t inside = call->width * factor < width - left ? call->width * factor : width - left;
+    memset(target, 128, left * channels);
+    target += left * channels;
+    if (factor == 1) {
+        ctti_quantize(isa, target, source, inside * channels, inverse);
+    } else {
+        for (size_t x = 0; x < inside; x++) {
+            ctti_quantize(isa, target + x * channels, source + x / factor * channels, channels, inverse);
+        }
+    }
+    memset(target + inside * channels, 128, (width - left - inside) * channels);
+}
+
+static size_t slack_of_int8(const ctti_convolution *call) {
+    return 16 * call->stride * call->channels + CTTI_INT8_INPUTS;
+}
+
+size_t ctti_convolution_int8_scratch(const ctti_convolution *call, size_t rows) {
+    return copied_elements(call, rows) + slack_of_int8(call);
+}
+
+void ctti_convolve_int8(
+    ctti_isa isa, const ctti_convolution *call, const ctti_int8_kernel *kernel, size_t first_row, size_t end_row,
+    size_t first, size_t end, uint8_t *scratch) {
+    size_t row_elements = bordered_width(call) * call->channels, count = end_row - first_row;
+    size_t copied = copied_elements(call, count), depth = call->kernel_width * call->channels;
+    ptrdiff_t y = (ptrdiff_t)(first_row * call->stride) - (ptrdiff_t)call->top;
+    for (size_t row = 0; row * row_elements < copied; row++) {
+        quantize_row(isa, call, y + (ptrdiff_t)row, scratch + row * row_elements, kernel->x_inverse);
+    }
+    memset(scratch + copied, 128, slack_of_int8(call));
+    const ctti_product *end_of = &call->product;
+    size_t place = first_row * call->output_row_stride;
+    ctti_int8_product product = {
+        .x = scratch,
+        .row_stride = call->stride * call->channels,
+        .segments = call->kernel_height,
+        .segment_stride = row_elements,
+        .x_scales = &kernel->x_scale,
+        .panels = kernel->panels,
+        .scales = kernel->scales,
+        .zeros = kernel->zeros,
+        .inputs = call->kernel_height * ctti_packed_int8_depth(depth),
+        .bias = end_of->bias,
+        .residual = end_of->residual ? end_of->residual + place : NULL,
+        .y = end_of->y + place,
+        .output_stride = end_of->output_stride,
+        .rows = call->output_width,
+        .outputs = end_of->outputs,
+        .activation = end_of->activation,
+        .group_stride = call->stride * row_elements,
+        .group_output_stride = call->output_row_stride,
+    };
+    ctti_multiply_int8_groups(isa, &product, count, first, end);
+}

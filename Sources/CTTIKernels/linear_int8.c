@@ -27,15 +27,39 @@ void ctti_multiply_int8(
     if (isa >= CTTI_AVX512 && has_vnni()) multiply = ctti_multiply_int8_vnni;
     // As for other types: processors with tiles read four streams of weights faster than one.
     if (isa == CTTI_AMX && end_row - first_row <= 2) multiply = ctti_multiply_int8_vnni_strips;
-    if (isa == CTTI_AMX && on_tiles) multiply = ctti_multiply_int8_amx;
+    if (isa == CTTI_AMX && on_tiles) {
+        ctti_multiply_int8_amx(product, first_row / 16, (end_row + 15) / 16, first, end);
+        return;
+    }
 #endif
     (void)isa, (void)on_tiles;
     multiply(product, first_row, end_row, first, end);
 }
 
+void ctti_multiply_int8_groups(
+    ctti_isa isa, const ctti_int8_product *product, size_t groups, size_t first, size_t end) {
+#if defined(__x86_64__)
+    if (isa == CTTI_AMX) {
+        ctti_multiply_int8_amx(product, 0, (product->rows + 15) / 16 * groups, first, end);
+        return;
+    }
+#endif
+    (void)isa;
+    ctti_int8_product group = *product;
+    for (size_t i = 0; i < groups; i++) {
+        ctti_multiply_int8_portable(&group, 0, group.rows, first, end);
+        group.x += group.group_stride;
+        group.y += group.group_output_stride;
+        if (group.residual) group.residual += group.group_output_stride;
+    }
+}
+
 // Scale, and its reciprocal: 0 for a row of all but zeros.
 static float scale_of(float largest) { return largest / 127.0f; }
 static float inverse_of(float largest) { return largest > CTTI_INT8_LEAST ? 127.0f / largest : 0; }
+
+float ctti_int8_scale(float largest) { return largest < INFINITY ? scale_of(largest) : NAN; }
+float ctti_int8_inverse(float largest) { return largest < INFINITY ? inverse_of(largest) : 0; }
 
 // To nearest, ties to even, of numbers up to 127: adding 1.5 · 2^23 leaves the integer in the low bits.
 static int32_t nearest(float x) {
@@ -45,10 +69,20 @@ static int32_t nearest(float x) {
     return bits - 0x4B400000;
 }
 
+size_t ctti_packed_int8_depth(size_t depth) {
+    return (depth + CTTI_INT8_INPUTS - 1) / CTTI_INT8_INPUTS * CTTI_INT8_INPUTS;
+}
+
+// Where an input of an output is in a panel of runs of `depth` inputs.
+static size_t place_in_panel(size_t output, size_t input, size_t depth) {
+    size_t i = input / depth * ctti_packed_int8_depth(depth) + input % depth;
+    return i / 4 * 128 + output * 4 + i % 4;
+}
+
 void ctti_pack_int8(
-    int8_t *panel, float *scales, int32_t *zeros, const float *matrix, size_t outputs, size_t inputs,
-    size_t padded_inputs) {
-    memset(panel, 0, padded_inputs * 32);
+    int8_t *panel, float *scales, int32_t *zeros, const float *matrix, size_t outputs, size_t segments, size_t depth) {
+    size_t inputs = segments * depth;
+    memset(panel, 0, segments * ctti_packed_int8_depth(depth) * 32);
     for (size_t output = 0; output < 32; output++) {
         scales[output] = 0;
         zeros[output] = 0;
@@ -66,11 +100,50 @@ void ctti_pack_int8(
         int32_t sum = 0;
         for (size_t i = 0; i < inputs; i++) {
             int32_t q = is_finite ? nearest(row[i] * inverse) : 0;
-            panel[i / 4 * 128 + output * 4 + i % 4] = (int8_t)q;
+            panel[place_in_panel(output, i, depth)] = (int8_t)q;
             sum += q;
         }
         zeros[output] = 128 * sum;
     }
+}
+
+void ctti_unpack_int8(
+    int8_t *matrix, const int8_t *panels, size_t outputs, size_t segments, size_t depth, size_t panel) {
+    size_t inputs = segments * depth, first = panel * 32;
+    const int8_t *source = panels + first * segments * ctti_packed_int8_depth(depth);
+    for (size_t output = 0; output < 32 && first + output < outputs; output++) {
+        int8_t *row = matrix + (first + output) * inputs;
+        for (size_t i = 0; i < inputs; i++) row[i] = source[place_in_panel(output, i, depth)];
+    }
+}
+
+// Magnitudes are in the order of their bits, and what is not finite comes last.
+float ctti_largest(ctti_isa isa, const float *source, size_t count) {
+#if defined(__x86_64__)
+    if (isa >= CTTI_AVX512) return ctti_largest_avx512(source, count);
+#endif
+    (void)isa;
+    int32_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        int32_t bits;
+        memcpy(&bits, source + i, sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    float result;
+    memcpy(&result, &largest, sizeof result);
+    return result;
+}
+
+void ctti_quantize(ctti_isa isa, uint8_t *target, const float *source, size_t count, float inverse) {
+#if defined(__x86_64__)
+    if (isa >= CTTI_AVX512) {
+        ctti_quantize_avx512(target, source, count, inverse);
+        return;
+    }
+#endif
+    (void)isa;
+    for (size_t i = 0; i < count; i++) target[i] = (uint8_t)(128 + nearest(source[i] * inverse));
 }
 
 static void quantize_rows(
@@ -126,7 +199,7 @@ static void finish(
     const ctti_int8_product *product, const int32_t *sums, size_t row, size_t column, size_t width) {
     for (size_t i = 0; i < width; i++) {
         size_t output = column + i, place = row * product->output_stride + output;
-        float scale = product->x_scales[row] * product->scales[output];
+        float scale = product->x_scales[row * product->x_scale_step] * product->scales[output];
         float value = (float)(sums[i] - product->zeros[output]) * scale;
         float bias = product->bias ? product->bias[output] : 0;
         value = value + bias;
@@ -142,12 +215,14 @@ void ctti_multiply_int8_portable(
         size_t column = panel * 32, left = product->outputs - column;
         for (size_t row = first_row; row < end_row; row++) {
             const uint8_t *x = product->x + row * product->row_stride;
+            const int8_t *four = weights;
             int32_t sums[32] = {0};
-            for (size_t k = 0; k < product->inputs; k += 4) {
-                const int8_t *four = weights + k * 32;
-                for (size_t i = 0; i < 32; i++) {
-                    sums[i] += x[k] * four[4 * i] + x[k + 1] * four[4 * i + 1] + x[k + 2] * four[4 * i + 2] +
-                               x[k + 3] * four[4 * i + 3];
+            for (size_t segment = 0; segment < product->segments; segment++, x += product->segment_stride) {
+                for (size_t k = 0; k < product->inputs / product->segments; k += 4, four += 128) {
+                    for (size_t i = 0; i < 32; i++) {
+                        sums[i] += x[k] * four[4 * i] + x[k + 1] * four[4 * i + 1] + x[k + 2] * four[4 * i + 2] +
+                                   x[k + 3] * four[4 * i + 3];
+                    }
                 }
             }
             finish(product, sums, row, column, left < 32 ? left : 32);

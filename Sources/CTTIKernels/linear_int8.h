@@ -35,8 +35,11 @@ void ctti_multiply_int8_vnni(
 // One or two rows; four panels beside each other.
 void ctti_multiply_int8_vnni_strips(
     const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+// A unit is 16 rows of a group, the last one what is left.
 void ctti_multiply_int8_amx(
-    const ctti_int8_product *product, size_t first_row, size_t end_row, size_t first, size_t end);
+    const ctti_int8_product *product, size_t first_unit, size_t end_unit, size_t first, size_t end);
+float ctti_largest_avx512(const float *source, size_t count);
+void ctti_quantize_avx512(uint8_t *target, const float *source, size_t count, float inverse);
 void ctti_quantize_rows_avx2(
     uint8_t *target, size_t target_stride, float *scales, const float *source, size_t source_stride, size_t rows,
     size_t count, size_t padded);

@@ -113,6 +113,31 @@ void ctti_multiply_int8_vnni_strips(
     ctti_multiply_int8_vnni(product, first_row, end_row, first, end);
 }
 
+// Sixteen numbers in units, 128 for zero.
+INLINE void quantize(uint8_t *target, const float *source, __mmask16 mask, __m512 inverse) {
+    __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, source), inverse);
+    __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(128));
+    _mm512_mask_cvtepi32_storeu_epi8(target, mask, q);
+}
+
+TARGET float ctti_largest_avx512(const float *source, size_t count) {
+    __m512i largest = _mm512_setzero_si512();
+    for (size_t i = 0; i < count; i += 16) {
+        __m512i bits = _mm512_maskz_loadu_epi32(ctti_mask_of(count - i), source + i);
+        largest = _mm512_max_epi32(largest, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
+    }
+    int32_t bits = _mm512_reduce_max_epi32(largest);
+    float result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
+}
+
+TARGET void ctti_quantize_avx512(uint8_t *target, const float *source, size_t count, float inverse) {
+    for (size_t i = 0; i < count; i += 16) {
+        quantize(target + i, source + i, ctti_mask_of(count - i), _mm512_set1_ps(inverse));
+    }
+}
+
 TARGET void ctti_quantize_rows_avx512(
     uint8_t *target, size_t target_stride, float *scales, const float *source, size_t source_stride, size_t rows,
     size_t count, size_t padded) {
@@ -128,10 +153,7 @@ TARGET void ctti_quantize_rows_avx512(
         scales[row] = strange ? NAN : most / 127.0f;
         __m512 inverse = _mm512_set1_ps(most > CTTI_INT8_LEAST && !strange ? 127.0f / most : 0);
         for (size_t i = 0; i < count; i += 16) {
-            __mmask16 mask = ctti_mask_of(count - i);
-            __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, source + i), inverse);
-            __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(128));
-            _mm512_mask_cvtepi32_storeu_epi8(target + i, mask, q);
+            quantize(target + i, source + i, ctti_mask_of(count - i), inverse);
         }
         memset(target + count, 128, padded - count);
     }

@@ -11,6 +11,7 @@ package final class AccountingBackend: Backend {
     package let weightType: DType
     package let activationType: DType
     package let cacheType: DType
+    package let kernelType: DType
     package let arena: Arena
     package var attentionForm = AttentionForm.flash
     /// All operations since the last `reset`, in order.
@@ -23,10 +24,13 @@ package final class AccountingBackend: Backend {
     /// capacity of the cache.
     package var decodePosition: Int?
 
-    package init(weightType: DType, cacheType: DType? = nil, activationType: DType = .float32) {
+    package init(
+        weightType: DType, cacheType: DType? = nil, activationType: DType = .float32, kernelType: DType? = nil
+    ) {
         self.weightType = weightType
         self.cacheType = cacheType ?? weightType.besideMatrices
         self.activationType = activationType
+        self.kernelType = kernelType ?? weightType.besideMatrices
         arena = Arena(buffer: Buffer(address: 0, byteCount: 1 << 60) {})
     }
 
@@ -61,10 +65,11 @@ package final class AccountingBackend: Backend {
 
     package func prepare(convolution: HostTensor) throws(DeviceError) -> PreparedConvolution {
         precondition(convolution.shape.rank == 4, "a kernel of \(convolution.shape)")
-        let tensor = prepared(convolution.shape, weightType.besideMatrices)
+        let (outputs, inputs) = (convolution.shape[0], convolution.shape[1])
+        let tensor = prepared(convolution.shape, kernelType(outputs: outputs, inputs: inputs))
         return PreparedConvolution(
-            outputs: convolution.shape[0], inputs: convolution.shape[1], kernelHeight: convolution.shape[2],
-            kernelWidth: convolution.shape[3], byteCount: tensor.byteCount, form: tensor.buffer)
+            outputs: outputs, inputs: inputs, kernelHeight: convolution.shape[2], kernelWidth: convolution.shape[3],
+            byteCount: tensor.byteCount, form: tensor.buffer)
     }
 
     package func prepare(depthwise: HostTensor) throws(DeviceError) -> Tensor {

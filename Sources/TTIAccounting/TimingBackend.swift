@@ -75,6 +75,7 @@ package final class TimingBackend: Backend {
     package var weightType: DType { timed.weightType }
     package var activationType: DType { timed.activationType }
     package var cacheType: DType { timed.cacheType }
+    package var kernelType: DType { timed.kernelType }
     package var attentionForm: AttentionForm { timed.attentionForm }
     package var issuesAhead: Bool { timed.issuesAhead }
     package var arena: Arena { timed.arena }

@@ -6,8 +6,8 @@ package import TTICore
 final class ConvolutionPanels {
     let whole: Panels
     /// The four kernels of an upsampled image's pixels, made when the first one comes; those of rounded rows are bfloat16.
-    var phases: [ConvolutionPhase]?
-    var roundedPhases: [ConvolutionPhase]?
+    var phases: [ConvolutionPhase<Panels>]?
+    var roundedPhases: [ConvolutionPhase<Panels>]?
 
     init(_ whole: Panels) { self.whole = whole }
 }
@@ -18,13 +18,11 @@ extension CPUBackend {
         let (outputs, inputs) = (convolution.shape[0], convolution.shape[1])
         let (height, width) = (convolution.shape[2], convolution.shape[3])
         let (taps, count) = (height * width, inputs * height * width)
-        let dtype = weightType.besideMatrices
         let bytes = unsafe convolution.bytes?.baseAddress
-        // Thirty-two outputs as a panel has them, the one that is turned, and all of them rounded.
-        let panels = unsafe try pack(
-            outputs, count, segments: height, as: dtype, scratch: count * (32 + 1 + 16)
-        ) { first, rows, scratch in
-            let (single, rounded) = unsafe (scratch + 32 * count, scratch + 33 * count)
+        // Thirty-two outputs as a panel has them, and the one that is turned.
+        let turned = count * (32 + 1)
+        func turn(_ first: Int, _ rows: Int, _ scratch: UnsafeMutablePointer<Float>) {
+            let single = unsafe scratch + 32 * count
             for row in 0..<rows {
                 let target = unsafe scratch + row * count
                 guard let bytes = unsafe bytes else {
@@ -38,13 +36,28 @@ extension CPUBackend {
                     for input in 0..<inputs { unsafe target[tap * inputs + input] = single[input * taps + tap] }
                 }
             }
+        }
+        func prepared(_ dtype: DType, _ form: AnyObject) -> PreparedConvolution {
+            PreparedConvolution(
+                outputs: outputs, inputs: inputs, kernelHeight: height, kernelWidth: width,
+                byteCount: outputs * count * dtype.byteCount, form: form)
+        }
+        let dtype = kernelType(outputs: outputs, inputs: inputs)
+        if dtype == .int8 {
+            let panels = unsafe try quantize(
+                outputs, segments: height, depth: width * inputs, scratch: turned, rows: turn)
+            return prepared(dtype, IntegerConvolutionPanels(panels))
+        }
+        let panels = unsafe try pack(
+            outputs, count, segments: height, as: dtype, scratch: turned + 16 * count
+        ) { first, rows, scratch in
+            unsafe turn(first, rows, scratch)
             guard dtype != .float32 else { return UnsafeRawPointer(scratch) }
+            let rounded = unsafe scratch + turned
             unsafe CPUBackend.convert(scratch, .float32, to: rounded, dtype, count: rows * count)
             return UnsafeRawPointer(rounded)
         }
-        return PreparedConvolution(
-            outputs: outputs, inputs: inputs, kernelHeight: height, kernelWidth: width,
-            byteCount: outputs * count * dtype.byteCount, form: ConvolutionPanels(panels))
+        return prepared(dtype, ConvolutionPanels(panels))
     }
 
     package func convolve(
@@ -61,6 +74,10 @@ extension CPUBackend {
         (shape[1], shape[2], shape[3]) = (size.height, size.width, weight.outputs)
         let y = allocate(shape, .float32)
         guard y.elementCount > 0 else { return y }
+        if let integers = weight.form as? IntegerConvolutionPanels {
+            convolveIntegers(x, weight, integers, bias: bias, geometry, activation, adding: residual, into: y)
+            return y
+        }
         let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
         let product = unsafe product(x, form.whole, y, bias: bias, activation, adding: residual)
         let isRounded = roundsRows(form.whole, tokens: size.height * size.width)
@@ -68,12 +85,7 @@ extension CPUBackend {
             unsafe multiply(product, panels: form.whole.count, rounded: isRounded)
             return y
         }
-        let call = unsafe ctti_convolution(
-            image: x.floats, height: height, width: width, channels: weight.inputs, kernel_height: weight.kernelHeight,
-            kernel_width: weight.kernelWidth, output_height: size.height, output_width: size.width,
-            stride: geometry.stride, top: geometry.top, left: geometry.left, bottom: geometry.bottom,
-            right: geometry.right, upsampling: geometry.upsampling, output_row_stride: size.width * weight.outputs,
-            product: product)
+        let call = unsafe ctti_convolution(x, weight, geometry, product, into: y)
         if let m = unsafe isRounded ? nil : winogradTile(call) {
             unsafe convolveByWinograd(call, batch: batch, m: m, form.whole)
         } else if unsafe !isRounded && CPUBackend.gathersPatches(call, form.whole) {
@@ -82,30 +94,49 @@ extension CPUBackend {
             let phases = phases(of: weight, geometry, rounded: isRounded)
         {
             for phase in phases {
-                let part = unsafe phase.part(of: call)
+                var part = unsafe phase.part(of: call)
                 guard unsafe part.output_height > 0 && part.output_width > 0 else { continue }
+                unsafe part.product.panels = UnsafeRawPointer(phase.panels.elements.pointer)
+                unsafe part.product.wide = phase.panels.isWide
                 unsafe convolve(
-                    part, batch: batch, imageSize: y.elementCount / batch, phase.panels.count, rounded: isRounded)
+                    part, batch: batch, imageSize: y.elementCount / batch, phase.panels.count,
+                    isRounded ? .rounded : .whole)
             }
         } else {
             unsafe convolve(
-                call, batch: batch, imageSize: y.elementCount / batch, form.whole.count, rounded: isRounded)
+                call, batch: batch, imageSize: y.elementCount / batch, form.whole.count, isRounded ? .rounded : .whole)
         }
         return y
+    }
+
+    /// In what a convolution multiplies.
+    @unsafe enum ConvolutionOperands {
+        case whole, rounded
+        /// 8-bit integers; for each image its unit and how many of these 1 is.
+        case integers(Int8Panels, scales: UnsafePointer<Float>)
     }
 
     /// Blocks of output rows: at least four for each thread, and the copy of what they see stays in the second-level cache.
     /// When there are too few rows, blocks of outputs too.
     /// - Parameter imageSize: floats from one image of the result to the next.
-    private func convolve(_ call: ctti_convolution, batch: Int, imageSize: Int, _ panels: Int, rounded: Bool) {
+    func convolve(_ call: ctti_convolution, batch: Int, imageSize: Int, _ panels: Int, _ operands: ConvolutionOperands)
+    {
         let height = unsafe call.output_height
+        var isWhole = false
+        if case .whole = unsafe operands { isWhole = true }
         let wanted = 4 * pool.threadCount
         // Of rounded rows a small image is one block, cut up by outputs: its kernel is larger than it, and read once. In turns,
         // 1280 channels, one core, AMX: 2.2 times as fast at 8×8, 1.7 at 16×16.
-        let isSmall = unsafe rounded && height * call.output_width <= 1024
+        let isSmall = unsafe !isWhole && height * call.output_width <= 1024
         var block = isSmall ? height : max(1, min(height, batch * height / wanted))
         func scratchCount(_ rows: Int) -> Int {
-            unsafe withUnsafePointer(to: call) { unsafe ctti_convolution_scratch($0, rows, rounded) }
+            unsafe withUnsafePointer(to: call) { call in
+                switch unsafe operands {
+                case .whole: unsafe ctti_convolution_scratch(call, rows, false)
+                case .rounded: unsafe ctti_convolution_scratch(call, rows, true)
+                case .integers: unsafe (ctti_convolution_int8_scratch(call, rows) + 3) / 4
+                }
+            }
         }
         while block > 1 && scratchCount(block) > (isSmall ? 256 << 10 : 128 << 10) { block -= 1 }
         let blocks = (height + block - 1) / block
@@ -125,10 +156,16 @@ extension CPUBackend {
             unsafe withUnsafePointer(to: call) {
                 let (end, first) = (min(height, row + block), panels * panel / panelBlocks)
                 let endPanel = panels * (panel + 1) / panelBlocks
-                if rounded {
-                    unsafe ctti_convolve_rounded(isa, $0, row, end, first, endPanel, scratch)
-                } else {
-                    unsafe ctti_convolve(isa, $0, row, end, first, endPanel, scratch)
+                switch unsafe operands {
+                case .whole: unsafe ctti_convolve(isa, $0, row, end, first, endPanel, scratch)
+                case .rounded: unsafe ctti_convolve_rounded(isa, $0, row, end, first, endPanel, scratch)
+                case .integers(let kernel, let scales):
+                    var kernel = unsafe ctti_int8_kernel(
+                        panels: kernel.elements.pointer.assumingMemoryBound(to: Int8.self),
+                        scales: kernel.scales.floats, zeros: kernel.zeros.integers, x_scale: scales[2 * entry],
+                        x_inverse: scales[2 * entry + 1])
+                    let bytes = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt8.self)
+                    unsafe ctti_convolve_int8(isa, $0, &kernel, row, end, first, endPanel, bytes)
                 }
             }
         }
@@ -153,5 +190,20 @@ extension CPUBackend {
             unsafe withUnsafePointer(to: call) { unsafe ctti_convolve_depthwise(isa, $0, row, row + 1) }
         }
         return y
+    }
+}
+
+extension ctti_convolution {
+    /// All of x.
+    init(
+        _ x: Tensor, _ weight: PreparedConvolution, _ geometry: ConvolutionGeometry, _ product: ctti_product,
+        into y: Tensor
+    ) {
+        unsafe self.init(
+            image: x.floats, height: x.shape[1], width: x.shape[2], channels: weight.inputs,
+            kernel_height: weight.kernelHeight, kernel_width: weight.kernelWidth, output_height: y.shape[1],
+            output_width: y.shape[2], stride: geometry.stride, top: geometry.top, left: geometry.left,
+            bottom: geometry.bottom, right: geometry.right, upsampling: geometry.upsampling,
+            output_row_stride: y.shape[2] * weight.outputs, product: product)
     }
 }

@@ -1,11 +1,12 @@
 internal import CTTIKernels
 import TTICore
 
-/// A matrix `[outputs, inputs]` in 8-bit integers, in the panels of CTTIKernels' linear_int8.h: each output's weights have a
-/// scale of their own.
+/// A matrix `[outputs, segments · depth]` in 8-bit integers, in the panels of CTTIKernels' linear_int8.h: each output's weights
+/// have a scale of their own.
 final class Int8Panels {
     let outputs: Int
-    let inputs: Int
+    let segments: Int
+    let depth: Int
     /// int8.
     let elements: Tensor
     /// `[outputs, up to a multiple of 32]` float32: what a unit stands for.
@@ -13,40 +14,57 @@ final class Int8Panels {
     /// `[the same]` int32: 128 · the sum of an output's weights.
     let zeros: Tensor
 
-    init(outputs: Int, inputs: Int, elements: Tensor, scales: Tensor, zeros: Tensor) {
+    init(outputs: Int, segments: Int, depth: Int, elements: Tensor, scales: Tensor, zeros: Tensor) {
         self.outputs = outputs
-        self.inputs = inputs
+        self.segments = segments
+        self.depth = depth
         self.elements = elements
         self.scales = scales
         self.zeros = zeros
     }
 
     var count: Int { ctti_panel_count(outputs) }
-    var paddedInputs: Int { Int8Panels.padded(inputs) }
-
-    static func padded(_ inputs: Int) -> Int {
-        (inputs + Int(CTTI_INT8_INPUTS) - 1) / Int(CTTI_INT8_INPUTS) * Int(CTTI_INT8_INPUTS)
-    }
+    var inputs: Int { segments * depth }
+    /// With the zeros that fill runs up.
+    var paddedInputs: Int { segments * ctti_packed_int8_depth(depth) }
 }
 
 extension CPUBackend {
-    /// Some panels on each thread.
     func quantize(_ matrix: HostTensor) throws(DeviceError) -> Int8Panels {
-        let (outputs, inputs, padded) = (matrix.shape[0], matrix.shape[1], Int8Panels.padded(matrix.shape[1]))
-        let count = ctti_panel_count(outputs)
-        let panels = Int8Panels(
-            outputs: outputs, inputs: inputs, elements: try allocateOwned([count * 32 * padded], .int8),
-            scales: try allocateOwned([count * 32], .float32), zeros: try allocateOwned([count * 32], .int32))
-        guard let bytes = unsafe matrix.bytes?.baseAddress, matrix.elementCount > 0 else { return panels }
-        let target = unsafe panels.elements.pointer.assumingMemoryBound(to: Int8.self)
-        let (scales, zeros) = unsafe (panels.scales.floats, panels.zeros.integers)
-        unsafe pool.forEach(count, scratch: 32 * inputs) { panel, scratch in
-            let left = outputs - panel * 32
+        let (outputs, inputs) = (matrix.shape[0], matrix.shape[1])
+        let bytes = matrix.elementCount == 0 ? nil : unsafe matrix.bytes?.baseAddress
+        guard let bytes = unsafe bytes else { return try allocateInt8Panels(outputs, segments: 1, depth: inputs) }
+        return unsafe try quantize(outputs, segments: 1, depth: inputs, scratch: 32 * inputs) { first, count, scratch in
             unsafe CPUBackend.widen(
-                bytes + panel * 32 * inputs * matrix.dtype.byteCount, matrix.dtype, to: scratch,
-                count: min(32, left) * inputs)
+                bytes + first * inputs * matrix.dtype.byteCount, matrix.dtype, to: scratch, count: count * inputs)
+        }
+    }
+
+    private func allocateInt8Panels(_ outputs: Int, segments: Int, depth: Int) throws(DeviceError) -> Int8Panels {
+        let (count, padded) = (ctti_panel_count(outputs), segments * ctti_packed_int8_depth(depth))
+        return Int8Panels(
+            outputs: outputs, segments: segments, depth: depth,
+            elements: try allocateOwned([count * 32 * padded], .int8),
+            scales: try allocateOwned([count * 32], .float32), zeros: try allocateOwned([count * 32], .int32))
+    }
+
+    /// Some panels on each thread.
+    ///
+    /// - Parameters:
+    ///   - scratch: floats that `rows` may use.
+    ///   - rows: leaves `count` rows of the matrix from `first` on at the beginning of its scratch.
+    func quantize(
+        _ outputs: Int, segments: Int, depth: Int, scratch: Int,
+        rows: (_ first: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Float>) -> Void
+    ) throws(DeviceError) -> Int8Panels {
+        let panels = try allocateInt8Panels(outputs, segments: segments, depth: depth)
+        let target = unsafe panels.elements.pointer.assumingMemoryBound(to: Int8.self)
+        let (scales, zeros, padded) = unsafe (panels.scales.floats, panels.zeros.integers, panels.paddedInputs)
+        unsafe pool.forEach(panels.count, scratch: scratch) { panel, scratch in
+            let first = panel * 32
+            unsafe rows(first, min(32, outputs - first), scratch)
             unsafe ctti_pack_int8(
-                target + panel * 32 * padded, scales + panel * 32, zeros + panel * 32, scratch, left, inputs, padded)
+                target + first * padded, scales + first, zeros + first, scratch, outputs - first, segments, depth)
         }
         return panels
     }
@@ -74,11 +92,11 @@ extension CPUBackend {
                     source + range.lowerBound * inputs, inputs, range.count, inputs, padded)
             }
             let product = unsafe ctti_int8_product(
-                x: quantized, row_stride: stride, x_scales: scales,
+                x: quantized, row_stride: stride, segments: 1, segment_stride: 0, x_scales: scales, x_scale_step: 1,
                 panels: panels.elements.pointer.assumingMemoryBound(to: Int8.self), scales: panels.scales.floats,
                 zeros: panels.zeros.integers, inputs: padded, bias: bias.map { unsafe UnsafePointer($0.floats) },
                 residual: residual.map { unsafe UnsafePointer($0.floats) }, y: y.floats, output_stride: outputs,
-                rows: rows, outputs: outputs, activation: activation.kernel)
+                rows: rows, outputs: outputs, activation: activation.kernel, group_stride: 0, group_output_stride: 0)
             // Blocks of rows that stay in the second-level cache, and parts as for other products.
             let units = wholeRows / 16
             let blocks = max(1, min(units, (wholeRows * stride + (3 << 18)) / (3 << 19)))

@@ -105,16 +105,17 @@ extension CPUBackend {
 
     /// A product of all rows of `x`; traps when an operand's shape is wrong.
     func product(
-        _ x: Tensor, _ panels: Panels, _ y: Tensor, bias: Tensor?, _ activation: Activation, adding residual: Tensor?
+        _ x: Tensor, _ panels: Panels?, _ y: Tensor, bias: Tensor?, _ activation: Activation, adding residual: Tensor?
     ) -> ctti_product {
+        let inputs = panels?.inputs ?? 0
         let outputs = y.shape.last
         if let bias { precondition(bias.elementCount == outputs, "bias \(bias.shape) to \(y.shape)") }
         if let residual { precondition(residual.shape == y.shape, "residual \(residual.shape) to \(y.shape)") }
         return unsafe ctti_product(
-            x: x.floats, row_stride: panels.inputs, segments: 1, segment_depth: panels.inputs, segment_stride: 0,
-            panels: panels.elements.pointer, bias: bias.map { unsafe UnsafePointer($0.floats) },
+            x: x.floats, row_stride: inputs, segments: 1, segment_depth: inputs, segment_stride: 0,
+            panels: panels?.elements.pointer, bias: bias.map { unsafe UnsafePointer($0.floats) },
             residual: residual.map { unsafe UnsafePointer($0.floats) }, y: y.floats, output_stride: outputs,
-            rows: y.rowCount, outputs: outputs, activation: activation.kernel, wide: panels.isWide,
+            rows: y.rowCount, outputs: outputs, activation: activation.kernel, wide: panels?.isWide ?? false,
             group_stride: 0, group_output_stride: 0)
     }
 

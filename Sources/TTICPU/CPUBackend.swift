@@ -7,7 +7,7 @@ package import TTICore
 ///
 /// With bfloat16 weights and AMX or AVX-512's BF16, products of 16 tokens of a batch entry and more round their activations to
 /// bfloat16 too (`roundsRows`), and with AMX so does attention of as many queries; nothing else does. With int8 weights every product quantises its
-/// rows; convolutions, tables and the cache are bfloat16.
+/// rows; convolutions, tables and the cache are bfloat16, convolutions on tiles int8, too.
 ///
 /// Operations run at once, on the caller's thread and the pool's; `synchronize` waits for nothing and only reports.
 package final class CPUBackend: Backend {
@@ -50,6 +50,9 @@ package final class CPUBackend: Backend {
     package var attentionForm = AttentionForm.flash
     /// Forms other than the automatic one are for comparison.
     package var convolutionForm = ConvolutionForm.automatic
+    /// int8 beside int8 matrices where tiles multiply integers twice as fast as bfloat16. Elsewhere Winograd's transforms of wider
+    /// numbers are as fast.
+    package let kernelType: DType
     /// Whether ceilings are measured in processor time, which is for one thread.
     package var measuresProcessorTime = false
     /// Set by operations of choice that meet a number that is not finite; reported by `synchronize`.
@@ -60,12 +63,20 @@ package final class CPUBackend: Backend {
     /// - Parameters:
     ///   - weightType: float32, bfloat16 or int8; traps otherwise.
     ///   - threads: how many threads work on an operation.
-    package init(weightType: DType, threads: Int, instructionSet: InstructionSet = .best) {
+    ///   - kernelType: nil for what is fastest.
+    package init(
+        weightType: DType, threads: Int, instructionSet: InstructionSet = .best, kernelType: DType? = nil
+    ) {
         precondition([.float32, .bfloat16, .int8].contains(weightType), "weights in \(weightType)")
         self.weightType = weightType
         self.instructionSet = instructionSet
+        self.kernelType = kernelType ?? CPUBackend.kernelType(beside: weightType, instructionSet)
         pool = ThreadPool(threadCount: threads)
         arena = Arena(buffer: Buffer(address: 0, byteCount: 0) {})
+    }
+
+    package static func kernelType(beside weightType: DType, _ instructionSet: InstructionSet) -> DType {
+        instructionSet == .amx ? weightType : weightType.besideMatrices
     }
 
     // MARK: Memory

@@ -6,14 +6,14 @@ import TTICore
 /// When every pixel stands for 2×2, output pixel (2y + v, 2x + u) of a 3×3 kernel sees only 2×2 different pixels: for each
 /// (v, u), the phase, the taps that meet in a pixel are summed beforehand. That takes 4/9 of the multiply-adds, and the image
 /// is read at its own size. The sums are held in float32, in which those of bfloat16 weights are all but exact; for
-/// rounded rows they are rounded to bfloat16 once more.
-struct ConvolutionPhase {
-    let panels: Panels
+/// rounded rows they are rounded to bfloat16 once more, and sums of 8-bit integers to such integers.
+struct ConvolutionPhase<Kernel> {
+    let panels: Kernel
     let geometry: ConvolutionGeometry
     let vertical: PhaseAxis
     let horizontal: PhaseAxis
 
-    /// The same convolution, for this phase's pixels only.
+    /// The same convolution, for this phase's pixels only; its panels are the caller's to set.
     func part(of call: ctti_convolution) -> ctti_convolution {
         var part = unsafe call
         let outputs = unsafe call.product.outputs
@@ -31,8 +31,6 @@ struct ConvolutionPhase {
         unsafe part.product.y += place
         if let residual = unsafe part.product.residual { unsafe part.product.residual = residual + place }
         unsafe part.product.output_stride = 2 * outputs
-        unsafe part.product.panels = UnsafeRawPointer(panels.elements.pointer)
-        unsafe part.product.wide = panels.isWide
         return unsafe part
     }
 }
@@ -56,40 +54,77 @@ struct PhaseAxis {
     var size: Int { pixels[pixels.count - 1] + 1 }
 }
 
-extension CPUBackend {
-    /// The phases of a kernel; nil when there is no memory for them.
-    func phases(
-        of weight: PreparedConvolution, _ geometry: ConvolutionGeometry, rounded: Bool
-    ) -> [ConvolutionPhase]? {
-        let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
-        let made = rounded ? form.roundedPhases : form.phases
-        if let made, made[0].geometry == geometry { return made }
-        let rows = unpacked(form.whole)
-        var phases: [ConvolutionPhase] = []
+extension PreparedConvolution {
+    /// Taps that meet in a pixel, added: of a matrix `[outputs, taps · inputs]` to `[outputs, pixels · inputs]`.
+    fileprivate func summedTaps<Number: AdditiveArithmetic>(
+        _ rows: [Number], _ vertical: PhaseAxis, _ horizontal: PhaseAxis
+    ) -> [Number] {
+        let count = vertical.size * horizontal.size * inputs
+        var sums = [Number](repeating: .zero, count: outputs * count)
+        for output in 0..<outputs {
+            for (ky, y) in vertical.pixels.enumerated() {
+                for (kx, x) in horizontal.pixels.enumerated() {
+                    let source = ((output * kernelHeight + ky) * kernelWidth + kx) * inputs
+                    let target = output * count + (y * horizontal.size + x) * inputs
+                    for input in 0..<inputs { sums[target + input] += rows[source + input] }
+                }
+            }
+        }
+        return sums
+    }
+
+    /// The four phases, in the order of their pixels; nil when there is no memory for one.
+    fileprivate func phases<Number: AdditiveArithmetic, Kernel>(
+        _ rows: [Number], _ geometry: ConvolutionGeometry, pack: (_ sums: [Number], _ segments: Int) -> Kernel?
+    ) -> [ConvolutionPhase<Kernel>]? {
+        var phases: [ConvolutionPhase<Kernel>] = []
         for v in 0...1 {
             for u in 0...1 {
-                let vertical = PhaseAxis(phase: v, taps: weight.kernelHeight, padding: geometry.top)
-                let horizontal = PhaseAxis(phase: u, taps: weight.kernelWidth, padding: geometry.left)
-                let count = vertical.size * horizontal.size * weight.inputs
-                var sums = [Float](repeating: 0, count: weight.outputs * count)
-                for output in 0..<weight.outputs {
-                    for (ky, y) in vertical.pixels.enumerated() {
-                        for (kx, x) in horizontal.pixels.enumerated() {
-                            let source = ((output * weight.kernelHeight + ky) * weight.kernelWidth + kx) * weight.inputs
-                            let target = output * count + (y * horizontal.size + x) * weight.inputs
-                            for input in 0..<weight.inputs { sums[target + input] += rows[source + input] }
-                        }
-                    }
-                }
-                let matrix = HostTensor(sums, [weight.outputs, count])
-                let type = rounded ? DType.bfloat16 : .float32
-                guard let panels = try? pack(matrix, segments: vertical.size, as: type) else { return nil }
+                let vertical = PhaseAxis(phase: v, taps: kernelHeight, padding: geometry.top)
+                let horizontal = PhaseAxis(phase: u, taps: kernelWidth, padding: geometry.left)
+                guard let panels = pack(summedTaps(rows, vertical, horizontal), vertical.size) else { return nil }
                 phases.append(
                     ConvolutionPhase(panels: panels, geometry: geometry, vertical: vertical, horizontal: horizontal))
             }
         }
+        return phases
+    }
+}
+
+extension CPUBackend {
+    /// The phases of a kernel; nil when there is no memory for them.
+    func phases(
+        of weight: PreparedConvolution, _ geometry: ConvolutionGeometry, rounded: Bool
+    ) -> [ConvolutionPhase<Panels>]? {
+        let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
+        let made = rounded ? form.roundedPhases : form.phases
+        if let made, made[0].geometry == geometry { return made }
+        let phases = weight.phases(unpacked(form.whole), geometry) { sums, segments in
+            let matrix = HostTensor(sums, [weight.outputs, sums.count / weight.outputs])
+            return try? pack(matrix, segments: segments, as: rounded ? .bfloat16 : .float32)
+        }
         if rounded { form.roundedPhases = phases } else { form.phases = phases }
         return phases
+    }
+
+    /// The same of a kernel in integers, whose sums are in units of its own.
+    func phases(
+        of weight: PreparedConvolution, _ form: IntegerConvolutionPanels, _ geometry: ConvolutionGeometry
+    ) -> [ConvolutionPhase<Int8Panels>]? {
+        if let made = form.phases, made[0].geometry == geometry { return made }
+        form.phases = weight.phases(unpacked(form.whole), geometry) { sums, segments in
+            let inputs = sums.count / weight.outputs
+            let panels = unsafe try? quantize(
+                weight.outputs, segments: segments, depth: inputs / segments, scratch: 32 * inputs
+            ) { first, count, scratch in
+                for index in 0..<count * inputs { unsafe scratch[index] = Float(sums[first * inputs + index]) }
+            }
+            guard let panels else { return nil }
+            let (scales, units) = unsafe (panels.scales.floats, form.whole.scales.floats)
+            for output in 0..<weight.outputs { unsafe scales[output] *= units[output] }
+            return panels
+        }
+        return form.phases
     }
 
     /// The matrix `[outputs, inputs]` that was packed.
@@ -103,5 +138,19 @@ extension CPUBackend {
             }
             initialized = outputs * inputs
         }
+    }
+
+    /// The same in units of each output.
+    private func unpacked(_ panels: Int8Panels) -> [Int32] {
+        let (outputs, inputs) = (panels.outputs, panels.inputs)
+        let integers = unsafe [Int8](unsafeUninitializedCapacity: outputs * inputs) { target, initialized in
+            for panel in 0..<panels.count {
+                unsafe ctti_unpack_int8(
+                    target.baseAddress!, panels.elements.pointer.assumingMemoryBound(to: Int8.self), outputs,
+                    panels.segments, panels.depth, panel)
+            }
+            initialized = outputs * inputs
+        }
+        return integers.map { Int32($0) }
     }
 }

@@ -109,7 +109,8 @@ extension CUDABackend {
         (parameters.splits, parameters.activation) = (Int32(splits), Int32(product.activation.rawValue))
         parameters.adds = product.residual == 0 ? 0 : 1
         launch(
-            "hopper_\(product.scales == nil ? "" : "int8_")\(tile.name)", grid: (tiles, splits, product.phases), threads: HopperTile.threads,
+            "hopper_\(product.scales == nil ? "" : "int8_")\(tile.name)", grid: (tiles, splits, product.phases),
+            threads: HopperTile.threads,
             shared: tile.sharedBytes, parameters)
         return true
     }

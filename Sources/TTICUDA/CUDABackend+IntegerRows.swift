@@ -20,7 +20,9 @@ struct IntegersOfNorm {
 
 extension CUDABackend {
     /// Elements from one row of a matrix, or of integers, to the next: they begin at multiples of 128 bytes.
-    func rowStride(_ width: Int) -> Int { width.dividedUp(by: 128 / weightType.byteCount) * (128 / weightType.byteCount) }
+    func rowStride(_ width: Int) -> Int {
+        width.dividedUp(by: 128 / weightType.byteCount) * (128 / weightType.byteCount)
+    }
 
     /// Where the integers of `rows` rows of this width go.
     func placeForIntegers(rows: Int, width: Int) -> IntegerRows {

@@ -91,7 +91,10 @@ final class ProductChoices {
     }
 
     private func key(_ shape: ProductShape) -> String {
-        let end = "\(shape.adds ? " adding" : "")\(shape.isFloatResult ? " ended" : "")\(shape.isGated ? " gated" : "")\(shape.isInt8 ? " int8" : "")"
+        let ends = [
+            (shape.adds, " adding"), (shape.isFloatResult, " ended"), (shape.isGated, " gated"), (shape.isInt8, " int8"),
+        ]
+        let end = ends.filter(\.0).map(\.1).joined()
         let tiles = HopperTile.all.map(\.name).joined(separator: " ")
         return "product 5 \(ctti_matrix_library_version()) and \(tiles) on \(device.name): "
             + "\(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(end)"

@@ -20,6 +20,8 @@ package protocol Backend: AnyObject {
     var activationType: DType { get }
     /// The element type of `KeyValueCache`.
     var cacheType: DType { get }
+    /// The type of kernels of convolutions between many channels (`kernelType(outputs:inputs:)`).
+    var kernelType: DType { get }
     /// How `attention` is computed; the results differ by rounding only.
     var attentionForm: AttentionForm { get }
     /// Whether operations are done behind the host that issues them, so that waiting and single launches cost, and what was
@@ -251,4 +253,13 @@ package protocol Backend: AnyObject {
     /// sample(guide(logits)) when there are two rows for each image, else sample(logits).
     /// - Parameter logits: `[images or 2 · images, vocabulary]` float32 or activations
     func guideAndSample(_ logits: Tensor, _ state: SamplingState, into codes: Tensor) -> Tensor
+}
+
+extension Backend {
+    package var kernelType: DType { weightType.besideMatrices }
+
+    /// In what a kernel is held: never in int8 where channels are few, as pixels and latents have.
+    package func kernelType(outputs: Int, inputs: Int) -> DType {
+        kernelType == .int8 && (outputs < 32 || inputs < 32) ? .bfloat16 : kernelType
+    }
 }

@@ -89,7 +89,7 @@ struct OperationChecks {
             weightType: backend.weightType,
             activationType: backend.activationType == .bfloat16 ? .bfloat16 : .float64, cacheType: backend.cacheType,
             roundsProducts: roundsProducts(backend), roundsAttention: roundsAttention(backend),
-            roundsRows: backend.activationType != .bfloat16)
+            roundsRows: backend.activationType != .bfloat16, kernelType: backend.kernelType)
     }
 
     /// Whether a processor rounds the rows of products of many tokens.

@@ -8,24 +8,32 @@ struct CPUVariant: Sendable, CustomTestStringConvertible {
     let instructionSet: CPUBackend.InstructionSet
     let weightType: DType
     let threads: Int
+    /// nil for what is fastest.
+    var kernelType: DType?
 
-    var testDescription: String { "\(instructionSet) \(weightType) \(threads) threads" }
+    var testDescription: String {
+        "\(instructionSet) \(weightType)\(kernelType.map { ", kernels in \($0)," } ?? "") \(threads) threads"
+    }
 
     /// What its results are compared with.
     var oracle: Oracle {
         Oracle(
             weightType: weightType, roundsProducts: instructionSet.roundsProducts(weightType),
-            roundsAttention: instructionSet.roundsAttention(weightType))
+            roundsAttention: instructionSet.roundsAttention(weightType),
+            kernelType: kernelType ?? CPUBackend.kernelType(beside: weightType, instructionSet))
     }
 
-    func backend() -> CPUBackend {
-        CPUBackend(weightType: weightType, threads: threads, instructionSet: instructionSet)
+    func backend(threads: Int? = nil) -> CPUBackend {
+        CPUBackend(
+            weightType: weightType, threads: threads ?? self.threads, instructionSet: instructionSet,
+            kernelType: kernelType)
     }
 
     /// Every kind of kernel that this processor can run; those that it cannot are not here, and the log says so.
-    static let all: [CPUVariant] = CPUBackend.InstructionSet.allCases.filter(\.isAvailable).flatMap { set in
-        [DType.float32, .bfloat16, .int8].map { CPUVariant(instructionSet: set, weightType: $0, threads: 2) }
-    }
+    static let all: [CPUVariant] =
+        CPUBackend.InstructionSet.allCases.filter(\.isAvailable).flatMap { set in
+            [DType.float32, .bfloat16, .int8].map { CPUVariant(instructionSet: set, weightType: $0, threads: 2) }
+        } + [CPUVariant(instructionSet: .portable, weightType: .int8, threads: 2, kernelType: .int8)]
 }
 
 extension CPUBackend.InstructionSet {
@@ -41,7 +49,8 @@ extension CPUBackend.InstructionSet {
     func reference(_ weightType: DType) -> ReferenceBackend {
         ReferenceBackend(
             weightType: weightType, roundsProducts: roundsProducts(weightType),
-            roundsAttention: roundsAttention(weightType))
+            roundsAttention: roundsAttention(weightType),
+            kernelType: CPUBackend.kernelType(beside: weightType, self))
     }
 }
 
@@ -50,6 +59,7 @@ struct Oracle: Hashable {
     let weightType: DType
     let roundsProducts: Bool
     let roundsAttention: Bool
+    let kernelType: DType
 
     /// What each says to every checked case, computed once.
     private static let expectations: [Oracle: [[OpOutput]]] = {
@@ -58,7 +68,7 @@ struct Oracle: Hashable {
             let type = oracle.weightType
             let reference = ReferenceBackend(
                 weightType: type, cacheType: type.besideMatrices, roundsProducts: oracle.roundsProducts,
-                roundsAttention: oracle.roundsAttention)
+                roundsAttention: oracle.roundsAttention, kernelType: oracle.kernelType)
             results[oracle] = OpCase.checked.map { (try? $0.run(on: reference)) ?? [] }
         }
         return results
@@ -106,7 +116,7 @@ struct OpCaseTests {
     @Test(arguments: CPUVariant.all)
     func `threads change no bit`(variant: CPUVariant) throws {
         let backends = [1, 2, 3].map {
-            CPUBackend(weightType: variant.weightType, threads: $0, instructionSet: variant.instructionSet)
+            variant.backend(threads: $0)
         }
         for opCase in OpCase.checked {
             let outputs = try backends.map { try opCase.run(on: $0).map { $0.values.map(\.bitPattern) } }

@@ -115,7 +115,8 @@ package struct OpCase: Sendable, CustomStringConvertible {
     /// Arena that inputs and one call need.
     package func arenaBytes(for backend: any Backend, entries: [Int]? = nil, shift: Int = 0) throws -> Int {
         let accounting = AccountingBackend(
-            weightType: backend.weightType, cacheType: backend.cacheType, activationType: backend.activationType)
+            weightType: backend.weightType, cacheType: backend.cacheType, activationType: backend.activationType,
+            kernelType: backend.kernelType)
         accounting.attentionForm = backend.attentionForm
         _ = try prepare(on: accounting, entries: entries, shift: shift)()
         return accounting.arena.peak

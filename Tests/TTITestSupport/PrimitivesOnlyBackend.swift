@@ -12,6 +12,7 @@ package final class PrimitivesOnlyBackend: Backend {
     package var weightType: DType { wrapped.weightType }
     package var activationType: DType { wrapped.activationType }
     package var cacheType: DType { wrapped.cacheType }
+    package var kernelType: DType { wrapped.kernelType }
     package var arena: Arena { wrapped.arena }
 
     package func reserve(arenaBytes: Int) throws(DeviceError) { try wrapped.reserve(arenaBytes: arenaBytes) }

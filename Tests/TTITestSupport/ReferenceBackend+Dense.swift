@@ -63,11 +63,18 @@ extension ReferenceBackend {
             height: height, width: width, kernelHeight: weight.kernelHeight, kernelWidth: weight.kernelWidth)
         let shape: Shape = [batch, size.height, size.width, outputs]
         checkEnd(bias: bias, residual: residual, outputs: outputs, shape)
-        if roundsProducts && size.height * size.width >= 16 && geometry.upsampling == 2 && geometry.stride == 1 {
+        let isInteger = kernelType(outputs: outputs, inputs: inputs) == .int8
+        let isUpsampled = geometry.upsampling == 2 && geometry.stride == 1
+        if isUpsampled && (isInteger || roundsProducts && size.height * size.width >= 16) {
             return convolveUpsampledRounded(
                 x, weight, kernel, shape, bias: bias, geometry, activation: activation, adding: residual)
         }
-        let source = factors(x, tokens: size.height * size.width)
+        // All of an image has one unit, but where pixels are rows of a matrix.
+        let isMatrix = weight.kernelHeight * weight.kernelWidth == 1 && geometry == ConvolutionGeometry()
+        let source =
+            isInteger
+            ? int8Rounded(x.doubles(), width: isMatrix ? inputs : height * width * inputs)
+            : factors(x, tokens: size.height * size.width)
         var values = [Double](repeating: 0, count: shape.elementCount)
         for entry in 0..<batch {
             for row in 0..<size.height {
@@ -137,10 +144,23 @@ extension ReferenceBackend {
         _ geometry: ConvolutionGeometry, activation: Activation, adding residual: Tensor?
     ) -> Tensor {
         let (height, width, inputs, outputs) = (x.shape[1], x.shape[2], weight.inputs, weight.outputs)
-        let source = factors(x, tokens: 16)
+        let isInteger = kernelType(outputs: outputs, inputs: inputs) == .int8
+        let source =
+            isInteger ? int8Rounded(x.doubles(), width: height * width * inputs) : factors(x, tokens: 16)
         var values = [Double](repeating: 0, count: shape.elementCount)
         // By the parity of an output pixel and the place of the pixel that it sees.
         var sums: [[Int]: [Double]] = [:]
+        var units: [[Int]: [Double]] = [:]
+        func sum(_ output: Int, _ input: Int, _ rows: [Int], _ columns: [Int]) -> Double {
+            var sum = 0.0
+            for tapRow in rows {
+                for tapColumn in columns {
+                    let tap = (output * weight.kernelHeight + tapRow) * weight.kernelWidth + tapColumn
+                    sum += kernel.values[tap * inputs + input]
+                }
+            }
+            return sum
+        }
         func taps(_ position: Int, _ padding: Int, _ count: Int) -> [Int: [Int]] {
             Dictionary(grouping: 0..<count) { (position - padding + $0) >> 1 }
         }
@@ -151,19 +171,30 @@ extension ReferenceBackend {
                         for (x, columns) in taps(column, geometry.left, weight.kernelWidth) {
                             guard 0..<height ~= y, 0..<width ~= x else { continue }
                             let key = [row % 2, column % 2, rows[0], columns[0]]
+                            // Of integers, the largest sum of an output's phase is 127 again.
+                            let parity = [row % 2, column % 2]
+                            if isInteger && units[parity] == nil {
+                                let groups = taps(row, geometry.top, weight.kernelHeight).values.flatMap { rows in
+                                    taps(column, geometry.left, weight.kernelWidth).values.map { (rows, $0) }
+                                }
+                                units[parity] = (0..<outputs).map { output in
+                                    groups.flatMap { rows, columns in
+                                        (0..<inputs).map { abs(sum(output, $0, rows, columns)) }
+                                    }.max() ?? 0
+                                }
+                            }
                             let matrix =
                                 sums[key]
                                 ?? (0..<outputs * inputs).map { index in
-                                    var sum = 0.0
-                                    for tapRow in rows {
-                                        for tapColumn in columns {
-                                            let place = index / inputs * weight.kernelHeight + tapRow
-                                            sum +=
-                                                kernel.values[
-                                                    (place * weight.kernelWidth + tapColumn) * inputs + index % inputs]
-                                        }
+                                    let (output, input) = (index / inputs, index % inputs)
+                                    let sum = sum(output, input, rows, columns)
+                                    guard isInteger, let unit = units[parity]?[output] else {
+                                        return DType.bfloat16.rounding(sum)
                                     }
-                                    return DType.bfloat16.rounding(sum)
+                                    let taps = weight.kernelHeight * weight.kernelWidth
+                                    let own = kernel.values[output * taps * inputs..<(output + 1) * taps * inputs]
+                                    let scale = own.map(abs).max()! / 127
+                                    return requantised(sum / scale, largest: unit / scale) * scale
                                 }
                             sums[key] = matrix
                             let target = ((entry * shape[1] + row) * shape[2] + column) * outputs
@@ -179,6 +210,13 @@ extension ReferenceBackend {
         }
         finish(&values, bias: bias, activation: activation, residual: residual)
         return result(values, shape)
+    }
+
+    /// A sum of 8-bit integers as such an integer, in units of which the largest such sum has 127.
+    private func requantised(_ sum: Double, largest: Double) -> Double {
+        guard largest > 0.5 else { return 0 }
+        let (sum, largest) = (Float(sum.rounded()), Float(largest.rounded()))
+        return Double((sum * (127 / largest)).rounded(.toNearestOrEven)) * Double(largest / 127)
     }
 
     private func checkEnd(bias: Tensor?, residual: Tensor?, outputs: Int, _ shape: Shape) {

@@ -18,6 +18,7 @@ package final class ReferenceBackend: Backend {
     /// Whether a row that is a token of its own (decoding) is rounded before it is multiplied: to int8 beside such weights, and
     /// after a norm to an activation.
     package let roundsRows: Bool
+    package let kernelType: DType
     package private(set) var arena: Arena
     /// Set by operations of choice that meet a number that is not finite; reported by `synchronize`.
     var sawNonFinite = false
@@ -30,11 +31,12 @@ package final class ReferenceBackend: Backend {
     ///   - cacheType: what keys and values are rounded to.
     ///   - roundsProducts: only for weights in bfloat16 or int8, and so is `roundsAttention`.
     ///   - roundsRows: as the property says.
+    ///   - kernelType: int8 for kernels between many channels in integers, beside matrices of such.
     ///   - arenaBytes: how much memory there is before anyone reserves; pages that are never touched cost nothing.
     package init(
         weightType: DType = .float64, activationType: DType = .float64, cacheType: DType = .float64,
         roundsProducts: Bool = false, roundsAttention: Bool = false, roundsRows: Bool = true,
-        arenaBytes: Int = 1 << 30
+        kernelType: DType? = nil, arenaBytes: Int = 1 << 30
     ) {
         precondition([.float64, .float32, .bfloat16, .int8].contains(weightType), "weights in \(weightType)")
         precondition([.float64, .float32, .bfloat16].contains(activationType), "activations in \(activationType)")
@@ -45,6 +47,7 @@ package final class ReferenceBackend: Backend {
         self.roundsProducts = roundsProducts && weightType.besideMatrices == .bfloat16
         self.roundsAttention = roundsAttention && weightType.besideMatrices == .bfloat16
         self.roundsRows = roundsRows
+        self.kernelType = kernelType ?? weightType.besideMatrices
         arena = Arena(buffer: ReferenceBackend.pages(arenaBytes))
     }
 
@@ -77,7 +80,9 @@ package final class ReferenceBackend: Backend {
         precondition(convolution.shape.rank == 4, "a kernel of \(convolution.shape)")
         let (outputs, inputs) = (convolution.shape[0], convolution.shape[1])
         let taps = convolution.shape[2] * convolution.shape[3]
-        let source = rounded(convolution)
+        let source =
+            kernelType(outputs: outputs, inputs: inputs) == .int8
+            ? int8Rounded(convolution.doubles(), width: inputs * taps) : rounded(convolution)
         var turned = [Double](repeating: 0, count: source.count)
         for output in 0..<outputs {
             for input in 0..<inputs {

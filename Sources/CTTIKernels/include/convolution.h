@@ -33,6 +33,20 @@ void ctti_convolve_rounded(
     ctti_isa isa, const ctti_convolution *call, size_t first_row, size_t end_row, size_t first, size_t end,
     float *scratch);
 
+// A kernel in 8-bit integers, and an image's unit: see linear_int8.h.
+typedef struct {
+    const int8_t *panels;
+    const float *scales;
+    const int32_t *zeros;
+    float x_scale, x_inverse;
+} ctti_int8_kernel;
+
+// The same of integers; bytes of scratch.
+size_t ctti_convolution_int8_scratch(const ctti_convolution *call, size_t rows);
+void ctti_convolve_int8(
+    ctti_isa isa, const ctti_convolution *call, const ctti_int8_kernel *kernel, size_t first_row, size_t end_row,
+    size_t first, size_t end, uint8_t *scratch);
+
 // Each channel with its own kernel [kernel_height, kernel_width, channels], zero padding to the same size.
 typedef struct {
     const float *image;

@@ -1,5 +1,7 @@
+internal import TTICPU
 internal import TTICUDA
 internal import TTICore
+internal import TTIFormats
 
 /// A device that was found and can be used: what a `ComputeDevice` turned out to be on this machine.
 package struct ChosenDevice: Sendable {
@@ -64,9 +66,16 @@ package struct ChosenDevice: Sendable {
 
     /// The types of numbers that a backend of this device has beside weights of a type.
     func types(_ weightType: DType) -> NumberTypes {
-        if isCPU { return NumberTypes(weights: weightType, cache: weightType.besideMatrices, activations: .float32) }
-        let activations: DType = weightType == .float32 ? .float32 : .bfloat16
-        return NumberTypes(weights: weightType, cache: activations, activations: activations)
+        let others = weightType.besideMatrices
+        guard isCPU else {
+            let activations: DType = weightType == .float32 ? .float32 : .bfloat16
+            return NumberTypes(weights: weightType, cache: activations, activations: activations, kernels: others)
+        }
+        // Where TTI_CPU names none that there is, making the backend says so.
+        let set = (try? CPUBackend.InstructionSet.chosen(environmentVariable("TTI_CPU"))) ?? .best
+        return NumberTypes(
+            weights: weightType, cache: others, activations: .float32,
+            kernels: CPUBackend.kernelType(beside: weightType, set))
     }
 
     /// Bytes of memory that are free for weights and work.
