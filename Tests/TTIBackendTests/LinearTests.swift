@@ -114,6 +114,44 @@ import Testing
         }
     }
 
+    static func integerConvolution(
+        _ set: CPUBackend.InstructionSet, _ x: HostTensor, _ kernel: HostTensor, _ geometry: ConvolutionGeometry
+    ) throws -> [Float] {
+        let backend = CPUBackend(weightType: .int8, threads: 2, instructionSet: set, kernelType: .int8)
+        try backend.reserve(arenaBytes: 64 << 20)
+        let image = backend.allocate(x.shape, .float32)
+        backend.write(x, to: image)
+        let weight = try backend.prepare(convolution: kernel)
+        return try backend.read(
+            backend.convolve(image, weight, bias: nil, geometry, activation: .relu, adding: nil))
+    }
+
+    @Test func `convolutions of int8 are the same bits on every instruction set`() throws {
+        let kernels = [
+            (3, ConvolutionGeometry(padding: 1)), (3, ConvolutionGeometry(stride: 2, padding: 1)),
+            (3, ConvolutionGeometry(padding: 1, upsampling: 2)), (1, ConvolutionGeometry()),
+        ]
+        for (side, geometry) in kernels {
+            for (inputs, outputs) in [(32, 32), (72, 130), (160, 48)] {
+                let x = Self.noise([2, 9, 21, inputs], 31)
+                let kernel = Self.noise([outputs, inputs, side, side], 32)
+                let results = try Self.instructionSets.map { try Self.integerConvolution($0, x, kernel, geometry) }
+                #expect(results.allSatisfy { $0 == results[0] }, "\(inputs) → \(outputs), \(side), \(geometry)")
+            }
+        }
+    }
+
+    @Test func `an image of int8 with an infinity is not a number, and no other is`() throws {
+        var values = Self.noise([2, 6, 7, 40], 33).floats()
+        values[5] = .infinity
+        let kernel = Self.noise([33, 40, 3, 3], 34)
+        for set in Self.instructionSets {
+            let y = try Self.integerConvolution(
+                set, HostTensor(values, [2, 6, 7, 40]), kernel, ConvolutionGeometry(padding: 1))
+            #expect(y[..<(y.count / 2)].allSatisfy { !$0.isFinite } && y[(y.count / 2)...].allSatisfy(\.isFinite))
+        }
+    }
+
     @Test(arguments: instructionSets)
     func `convolutions equal the reference's`(set: CPUBackend.InstructionSet) throws {
         var geometries = [

@@ -76,7 +76,9 @@ import Testing
     /// The second time, when what is kept from call to call has its size.
     @Test(arguments: [DType.float32, .bfloat16, .int8], Set([CPUBackend.InstructionSet.portable, .best]))
     func `an operation allocates nothing`(weightType: DType, instructionSet: CPUBackend.InstructionSet) throws {
-        let backend = CPUBackend(weightType: weightType, threads: 2, instructionSet: instructionSet)
+        // Kernels, too, in int8, as they are on tiles.
+        let backend = CPUBackend(
+            weightType: weightType, threads: 2, instructionSet: instructionSet, kernelType: weightType)
         try backend.reserve(arenaBytes: 1 << 28)
         for op in OpCase.checked {
             backend.arena.rewind(to: 0)
