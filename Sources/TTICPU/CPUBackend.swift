@@ -7,7 +7,7 @@ package import TTICore
 ///
 /// With bfloat16 weights and AMX or AVX-512's BF16, products of 16 tokens of a batch entry and more round their activations to
 /// bfloat16 too (`roundsRows`), and with AMX so does attention of as many queries; nothing else does. With int8 weights every product quantises its
-/// rows; convolutions, tables and the cache are bfloat16, convolutions on tiles int8, too.
+/// rows; tables and the cache are bfloat16, and so are convolutions but on tiles, which do these in int8, too.
 ///
 /// Operations run at once, on the caller's thread and the pool's; `synchronize` waits for nothing and only reports.
 package final class CPUBackend: Backend {

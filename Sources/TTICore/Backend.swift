@@ -13,8 +13,8 @@
 package protocol Backend: AnyObject {
     /// "cpu", "cuda:0".
     var name: String { get }
-    /// How weight matrices are held and multiplied: float32, bfloat16 or int8 (kernels of convolutions and tables
-    /// are then bfloat16, and rows are quantised as they come). Sums are float32, or exact.
+    /// How weight matrices are held and multiplied: float32, bfloat16 or int8 (tables, and kernels but for
+    /// `kernelType`, are then bfloat16, and rows are quantised as they come). Sums are float32, or exact.
     var weightType: DType { get }
     /// The element type of activations: float32 on a CPU.
     var activationType: DType { get }

@@ -19,7 +19,7 @@ enum CommonOptions {
         "Where the work is done. auto: the first GPU when it can be used, else the CPU.")
     static let dtype = Option(
         "--dtype", "auto|f32|bf16|int8",
-        "How weights are held and multiplied. auto: bf16 on a GPU; on a CPU bf16 for autoregressive decoding, f32 for the rest. int8: matrices only, the rest in bf16."
+        "How weights are held and multiplied. auto: bf16 on a GPU; on a CPU bf16 for autoregressive decoding, f32 for the rest. int8: matrices, and with AMX convolutions; the rest in bf16."
     )
     static let attention = Option(
         "--attention", "flash|eager",
