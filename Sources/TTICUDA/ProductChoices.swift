@@ -92,7 +92,8 @@ final class ProductChoices {
 
     private func key(_ shape: ProductShape) -> String {
         let ends = [
-            (shape.adds, " adding"), (shape.isFloatResult, " ended"), (shape.isGated, " gated"), (shape.isInt8, " int8"),
+            (shape.adds, " adding"), (shape.isFloatResult, " ended"), (shape.isGated, " gated"),
+            (shape.isInt8, " int8"),
         ]
         let end = ends.filter(\.0).map(\.1).joined()
         let tiles = HopperTile.all.map(\.name).joined(separator: " ")
