@@ -73,16 +73,13 @@ size_t ctti_packed_int8_depth(size_t depth) {
     return (depth + CTTI_INT8_INPUTS - 1) / CTTI_INT8_INPUTS * CTTI_INT8_INPUTS;
 }
 
-// Where an input of an output is in a panel of runs of `depth` inputs.
-static size_t place_in_panel(size_t output, size_t input, size_t depth) {
-    size_t i = input / depth * ctti_packed_int8_depth(depth) + input % depth;
-    return i / 4 * 128 + output * 4 + i % 4;
-}
+// Where an input of an output is in a panel, zeros between runs counted.
+static size_t place_in_panel(size_t output, size_t input) { return input / 4 * 128 + output * 4 + input % 4; }
 
 void ctti_pack_int8(
     int8_t *panel, float *scales, int32_t *zeros, const float *matrix, size_t outputs, size_t segments, size_t depth) {
-    size_t inputs = segments * depth;
-    memset(panel, 0, segments * ctti_packed_int8_depth(depth) * 32);
+    size_t inputs = segments * depth, padded_depth = ctti_packed_int8_depth(depth);
+    memset(panel, 0, segments * padded_depth * 32);
     for (size_t output = 0; output < 32; output++) {
         scales[output] = 0;
         zeros[output] = 0;
@@ -98,10 +95,12 @@ void ctti_pack_int8(
         scales[output] = is_finite ? scale_of(largest) : NAN;
         float inverse = is_finite ? inverse_of(largest) : 0;
         int32_t sum = 0;
-        for (size_t i = 0; i < inputs; i++) {
-            int32_t q = is_finite ? nearest(row[i] * inverse) : 0;
-            panel[place_in_panel(output, i, depth)] = (int8_t)q;
-            sum += q;
+        for (size_t segment = 0; segment < segments; segment++) {
+            for (size_t i = 0; i < depth; i++) {
+                int32_t q = is_finite ? nearest(row[segment * depth + i] * inverse) : 0;
+                panel[place_in_panel(output, segment * padded_depth + i)] = (int8_t)q;
+                sum += q;
+            }
         }
         zeros[output] = 128 * sum;
     }
@@ -109,11 +108,13 @@ void ctti_pack_int8(
 
 void ctti_unpack_int8(
     int8_t *matrix, const int8_t *panels, size_t outputs, size_t segments, size_t depth, size_t panel) {
-    size_t inputs = segments * depth, first = panel * 32;
-    const int8_t *source = panels + first * segments * ctti_packed_int8_depth(depth);
+    size_t first = panel * 32, padded_depth = ctti_packed_int8_depth(depth);
+    const int8_t *source = panels + first * segments * padded_depth;
     for (size_t output = 0; output < 32 && first + output < outputs; output++) {
-        int8_t *row = matrix + (first + output) * inputs;
-        for (size_t i = 0; i < inputs; i++) row[i] = source[place_in_panel(output, i, depth)];
+        for (size_t segment = 0; segment < segments; segment++) {
+            int8_t *run = matrix + ((first + output) * segments + segment) * depth;
+            for (size_t i = 0; i < depth; i++) run[i] = source[place_in_panel(output, segment * padded_depth + i)];
+        }
     }
 }
 

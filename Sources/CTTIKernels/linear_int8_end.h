@@ -10,7 +10,8 @@ CTTI_INLINE_AVX512 void ctti_finish_int8(
     ctti_activation activation) {
     __mmask16 mask = ctti_mask_of(left);
     sums = _mm512_sub_epi32(sums, _mm512_loadu_si512(product->zeros + column));
-    __m512 scale = _mm512_mul_ps(_mm512_set1_ps(product->x_scales[row * product->x_scale_step]), _mm512_loadu_ps(product->scales + column));
+    __m512 x_scale = _mm512_set1_ps(product->x_scales[row * product->x_scale_step]);
+    __m512 scale = _mm512_mul_ps(x_scale, _mm512_loadu_ps(product->scales + column));
     __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scale);
     // Not fused: the sum is rounded on its own everywhere.
     __asm__("" : "+v"(value));

@@ -18,7 +18,8 @@ CTTI_INLINE_AVX2 void ctti_finish_int8_avx2(
         if (residual) residual = memcpy(residuals, residual, width * sizeof(float));
         y = values;
     }
-    __m256 scale = _mm256_mul_ps(_mm256_set1_ps(product->x_scales[row * product->x_scale_step]), _mm256_loadu_ps(product->scales + column));
+    __m256 x_scale = _mm256_set1_ps(product->x_scales[row * product->x_scale_step]);
+    __m256 scale = _mm256_mul_ps(x_scale, _mm256_loadu_ps(product->scales + column));
     __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale);
     // Not fused: the sum is rounded on its own everywhere.
     __asm__("" : "+x"(value));

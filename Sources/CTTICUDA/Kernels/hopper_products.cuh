@@ -394,4 +394,23 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     finish<tile, 1>(p, ring, d, at, results);
 }
 
+// MARK: Kernels
+
+// `blocks` blocks are to be on a multiprocessor.
+#define HOPPER_KERNEL(prefix, operand, columns, stages, blocks)                                      \
+    KERNEL_RESIDENT(prefix##columns##x##stages, tti_hopper, 2 * 128 + WARP, blocks) {                \
+        SHARED_BOXES(shared);                                                                        \
+        multiply_on_hopper<hopper_tile<columns, stages, operand>>(p, shared);                        \
+    }
+
+// As HopperTile.swift has them.
+#define HOPPER_KERNELS(prefix, operand)        \
+    HOPPER_KERNEL(prefix, operand, 64, 8, 1)   \
+    HOPPER_KERNEL(prefix, operand, 96, 7, 1)   \
+    HOPPER_KERNEL(prefix, operand, 128, 3, 2)  \
+    HOPPER_KERNEL(prefix, operand, 128, 6, 1)  \
+    HOPPER_KERNEL(prefix, operand, 160, 5, 1)  \
+    HOPPER_KERNEL(prefix, operand, 192, 5, 1)  \
+    HOPPER_KERNEL(prefix, operand, 256, 4, 1)
+
 #endif
