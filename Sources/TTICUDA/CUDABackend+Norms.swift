@@ -29,7 +29,7 @@ extension CUDABackend {
                 rows_of_entry: Int32(modulation.map { rowsOfModulation(x, $0) } ?? max(1, x.rowCount)),
                 width: Int32(width), stride: Int32(rowStride(width)), norm: parameters.deviceKind,
                 is_settled: modulation.map(isSettled) == true ? 1 : 0, epsilon: parameters.epsilon))
-        integersOfNorm = integers.map {
+        latestIntegers = integers.map {
             IntegersOfNorm(result: result, integers: $0, stride: rowStride(width), turn: device.turn)
         }
         return result

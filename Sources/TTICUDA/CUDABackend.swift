@@ -30,7 +30,8 @@ package final class CUDABackend: Backend {
     /// By the rows of an entry of the batch.
     var tilePlans: [TileProduct: [Int: TilePlan]] = [:]
     var hopperPlans: [HopperPlan.Size: [Int: HopperPlan]] = [:]
-    var integersOfNorm: IntegersOfNorm?
+    /// Of the norm that was issued last.
+    var latestIntegers: IntegersOfNorm?
     /// Where the arena stood when the recording began.
     private var recordingMark = 0
     /// Memory between kernels of one operation, outside the arena; grows, never in a recording.
