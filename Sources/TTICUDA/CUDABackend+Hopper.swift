@@ -41,7 +41,7 @@ extension CUDABackend {
             guard isDouble, geometry.stride == 1, residual == nil else { return false }
         }
         guard hasHopper, activationType == .bfloat16, geometry.stride <= 2,
-            weight.inputs % HopperProduct.blockChannels == 0, weight.outputs % 8 == 0, addresses % 16 == 0,
+            weight.inputs % HopperProduct.bfloat16BlockChannels == 0, weight.outputs % 8 == 0, addresses % 16 == 0,
             x.shape[1] * x.shape[2] >= 64
         else { return false }
         let product = HopperProduct(

@@ -13,7 +13,6 @@ struct IntegerRows {
 struct IntegersOfNorm {
     let result: Tensor
     let integers: IntegerRows
-    let stride: Int
     /// `CUDADevice.turn` after the norm.
     let turn: Int
 }
@@ -47,7 +46,7 @@ extension CUDABackend {
     /// The integers that a norm made of x, when nothing has been asked for since.
     func integersOfNorm(_ x: Tensor) -> IntegerRows? {
         guard let known = latestIntegers, known.turn == device.turn, known.result.address == x.address,
-            known.result.byteCount == x.byteCount, known.stride == rowStride(x.shape.last)
+            known.result.byteCount == x.byteCount, known.result.shape.last == x.shape.last
         else { return nil }
         return known.integers
     }

@@ -30,7 +30,7 @@ extension CUDABackend {
                 width: Int32(width), stride: Int32(rowStride(width)), norm: parameters.deviceKind,
                 is_settled: modulation.map(isSettled) == true ? 1 : 0, epsilon: parameters.epsilon))
         latestIntegers = integers.map {
-            IntegersOfNorm(result: result, integers: $0, stride: rowStride(width), turn: device.turn)
+            IntegersOfNorm(result: result, integers: $0, turn: device.turn)
         }
         return result
     }

@@ -60,6 +60,7 @@ package final class CUDABackend: Backend {
 
     package func reserve(arenaBytes: Int) throws(DeviceError) {
         guard arenaBytes > arena.buffer.byteCount else { return arena.rewind(to: 0) }
+        latestIntegers = nil
         arena = Arena(buffer: Buffer(address: 0, byteCount: 0) {})
         try device.synchronize()
         arena = Arena(buffer: try memory.allocate(max(arenaBytes, 4 << 20)))

@@ -27,8 +27,8 @@ struct HopperProduct {
     var scales: (x: UInt64, weight: UInt64)?
 
     /// Channels of a block of the depth: 128 bytes.
-    static let blockChannels = 64
-    var blockChannels: Int { HopperProduct.blockChannels * 2 / operandBytes }
+    var blockChannels: Int { 128 / operandBytes }
+    static let bfloat16BlockChannels = 64
     var operandBytes: Int { scales == nil ? 2 : 1 }
 
     /// How many pixels of y come of one, of those that boxes are made of.

@@ -69,6 +69,9 @@ extension OpCase {
         linear(3, 1, 4096, 24, bias: true, for: .sequences),
         linear(1, 5, 72, 130, for: .tokens),
         linear(2, 130, 584, 200, bias: true, .gelu, residual: true, for: .tokens),
+        // Depth in parts, of int8 too; a row that only the widest kernels hold.
+        linear(2, 66, 2056, 40, bias: true, residual: true),
+        linear(1, 65, 8192, 24),
         // The width inside DALL-E mini's gated MLP, which no vector, panel or tile divides: one token, and a prompt.
         linear(2, 1, 1024, 5460),
         linear(2, 1, 2730, 1024, residual: true),

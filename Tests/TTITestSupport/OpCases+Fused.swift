@@ -127,6 +127,9 @@ extension OpCase {
         normLinear(.rms, 3, 1, 33, 17),
         normLinear(.rms, 1, 9, 40, 24, .silu),
         normLinear(.layer, 2, 8, 48, 70, bias: true, .geluTanh),
+        // Enough tokens for Hopper's units; norms of a warp and of four, which leave integers beside weights of int8.
+        normLinear(.rms, 2, 66, 264, 40, bias: true),
+        normLinear(.layer, 2, 66, 1032, 40, .gelu),
         // One row or more of whole pieces of 256 inputs: few, an odd number, as many as there are.
         normLinear(.rms, 3, 1, 256, 40),
         normLinear(.layer, 2, 1, 768, 24, bias: true),

@@ -87,7 +87,7 @@ template <class tile> struct ring_position {
 
 // MARK: Loading
 
-// What a block of the depth is of: 64 channels as one tap sees them.
+// What a block of the depth is of: a box of channels as one tap sees them.
 struct hopper_tap {
     int channel, column, row;
 
@@ -215,8 +215,8 @@ INLINE bool add_parts(const tti_hopper &p, const hopper_ring<tile> &ring, typena
     for (int part = 0; part < p.splits; part++, parts += step) {
 #pragma unroll
         for (int i = 0; i < tile::sums / 4; i++) {
-            four part = parts[i * tile::consumers];
-            for (int j = 0; j < 4; j++) d[4 * i + j] += part.v[j];
+            four sums = parts[i * tile::consumers];
+            for (int j = 0; j < 4; j++) d[4 * i + j] += sums.v[j];
         }
     }
     return true;

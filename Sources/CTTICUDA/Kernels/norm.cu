@@ -1,7 +1,7 @@
 // Norms over the last axis: bound by bytes, in practice by the latency of one row. A row is kept in registers and read once:
 // by a warp, or where it is wide by the four of a block. What does not depend on the row's statistics (weights, modulation) is
 // asked for before them, constants before the inputs are there. Longer or oddly placed rows are read three times by a warp,
-// from cache. What is multiplied next with a matrix of int8 is left as integers, too (rows.cuh).
+// from cache. Beside matrices of int8 rows are left as integers, too, in case a product comes next (rows.cuh).
 #include "rows.cuh"
 
 #define THREADS 128

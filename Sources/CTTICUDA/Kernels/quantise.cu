@@ -1,5 +1,5 @@
 // Rows become 8-bit integers, each row in units of its own. Bound by the latency of one row, as norms are (norm.cu), which do
-// the same to what they make where it is multiplied next.
+// the same to what they make.
 #include "rows.cuh"
 
 #ifdef TTI_BF16

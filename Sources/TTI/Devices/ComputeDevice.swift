@@ -19,8 +19,8 @@ public enum Precision: String, Sendable, CaseIterable {
     case float32 = "f32"
     /// The upper half of it. On a GPU what lies between the operations is bf16 then too.
     case bfloat16 = "bf16"
-    /// 8-bit integers in matrices, each output's weights and each row of activations with a scale of its own; convolutions,
-    /// tables, keys and values in bf16.
+    /// 8-bit integers in matrices, each output's weights and each row of activations with a scale of its own; tables, keys
+    /// and values in bf16, and so are convolutions but on a processor with AMX.
     case int8
 
     /// Of a backend's matrices.
