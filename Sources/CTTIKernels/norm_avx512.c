@@ -6,6 +6,6 @@
 #pragma clang attribute pop
 
 const ctti_norm_kernels ctti_norm_avx512 = {
-    norm_rows, channel_moments, channel_squares, combine_moments, sum_chunks, channel_affine,
+    norm_rows, channel_moments, channel_ranges, channel_squares, combine_moments, sum_chunks, channel_affine,
 };
 #endif

@@ -112,6 +112,36 @@ static void channel_moments(float *means, float *squares, const float *x, size_t
     if (c < channels) moments_of(means + c, squares + c, x + c, pixels, channels, 1, channels - c);
 }
 
+INLINE void ranges_of(
+    float *least, float *most, const float *x, size_t pixels, size_t stride, size_t vectors, size_t count
+) {
+    vf low[4], high[4];
+    UNROLL for (size_t v = 0; v < 4; v++) {
+        low[v] = splat(__builtin_inff());
+        high[v] = -low[v];
+    }
+    for (size_t p = 0; p < pixels; p++, x += stride) {
+        UNROLL for (size_t v = 0; v < 4; v++) {
+            if (v >= vectors) continue;
+            vf a = count == LANES ? load(x + v * LANES) : load_some(x + v * LANES, count);
+            low[v] = smaller(a, low[v]);
+            high[v] = larger(a, high[v]);
+        }
+    }
+    UNROLL for (size_t v = 0; v < 4; v++) {
+        if (v >= vectors) continue;
+        store_some(least + v * LANES, low[v], count);
+        store_some(most + v * LANES, high[v], count);
+    }
+}
+
+static void channel_ranges(float *least, float *most, const float *x, size_t pixels, size_t channels) {
+    size_t c = 0;
+    for (; c + 4 * LANES <= channels; c += 4 * LANES) ranges_of(least + c, most + c, x + c, pixels, channels, 4, LANES);
+    for (; c + LANES <= channels; c += LANES) ranges_of(least + c, most + c, x + c, pixels, channels, 1, LANES);
+    if (c < channels) ranges_of(least + c, most + c, x + c, pixels, channels, 1, channels - c);
+}
+
 static void channel_squares(float *squares, const float *x, size_t pixels, size_t channels) {
     size_t c = 0;
     for (; c + 4 * LANES <= channels; c += 4 * LANES) {

@@ -2,7 +2,7 @@
 #include "norm_body.h"
 
 const ctti_norm_kernels ctti_norm_portable = {
-    norm_rows, channel_moments, channel_squares, combine_moments, sum_chunks, channel_affine,
+    norm_rows, channel_moments, channel_ranges, channel_squares, combine_moments, sum_chunks, channel_affine,
 };
 
 #if !defined(__x86_64__)

@@ -64,6 +64,14 @@ extension CPUBackend {
         _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
         activation: Activation, adding residual: Tensor?
     ) -> Tensor {
+        convolve(x, weight, bias: bias, geometry, activation: activation, adding: residual, norm: nil)
+    }
+
+    /// - Parameter norm: of x, before anything else; only where rows are rounded or integers (`groupNormConvolve`).
+    func convolve(
+        _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
+        activation: Activation, adding residual: Tensor?, norm: ImageNorm?
+    ) -> Tensor {
         precondition(x.shape.rank == 4 && x.shape[3] == weight.inputs, "\(x.shape) convolved with \(weight.shape)")
         precondition(geometry.upsampling == 1 || geometry.upsampling == 2, "upsampling \(geometry.upsampling)")
         let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2])
@@ -75,7 +83,8 @@ extension CPUBackend {
         let y = allocate(shape, .float32)
         guard y.elementCount > 0 else { return y }
         if let integers = weight.form as? IntegerConvolutionPanels {
-            convolveIntegers(x, weight, integers, bias: bias, geometry, activation, adding: residual, into: y)
+            convolveIntegers(
+                x, weight, integers, bias: bias, geometry, activation, adding: residual, norm: norm, into: y)
             return y
         }
         let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
@@ -85,7 +94,8 @@ extension CPUBackend {
             unsafe multiply(product, panels: form.whole.count, rounded: isRounded)
             return y
         }
-        let call = unsafe ctti_convolution(x, weight, geometry, product, into: y)
+        var call = unsafe ctti_convolution(x, weight, geometry, product, into: y)
+        if let norm { unsafe call.norm = imageNorm(norm, of: x) }
         if let m = unsafe isRounded ? nil : winogradTile(call) {
             unsafe convolveByWinograd(call, batch: batch, m: m, form.whole)
         } else if unsafe !isRounded && CPUBackend.gathersPatches(call, form.whole) {
@@ -109,6 +119,10 @@ extension CPUBackend {
         return y
     }
 
+    /// Whether rounded rows of so many pixels are one block, cut up by outputs: the kernel is larger than the image, and read once.
+    /// In turns, 1280 channels, one core, AMX: 2.2 times as fast at 8×8, 1.7 at 16×16.
+    static func isSmall(_ pixels: Int) -> Bool { pixels <= 1024 }
+
     /// In what a convolution multiplies.
     @unsafe enum ConvolutionOperands {
         case whole, rounded
@@ -125,20 +139,20 @@ extension CPUBackend {
         var isWhole = false
         if case .whole = unsafe operands { isWhole = true }
         let wanted = 4 * pool.threadCount
-        // Of rounded rows a small image is one block, cut up by outputs: its kernel is larger than it, and read once. In turns,
-        // 1280 channels, one core, AMX: 2.2 times as fast at 8×8, 1.7 at 16×16.
-        let isSmall = unsafe !isWhole && height * call.output_width <= 1024
+        let isSmall = unsafe !isWhole && CPUBackend.isSmall(height * call.output_width)
         var block = isSmall ? height : max(1, min(height, batch * height / wanted))
         func scratchCount(_ rows: Int) -> Int {
             unsafe withUnsafePointer(to: call) { call in
                 switch unsafe operands {
                 case .whole: unsafe ctti_convolution_scratch(call, rows, false)
                 case .rounded: unsafe ctti_convolution_scratch(call, rows, true)
-                case .integers: unsafe (ctti_convolution_int8_scratch(call, rows) + 3) / 4
+                case .integers: unsafe ctti_convolution_int8_scratch(call, rows)
                 }
             }
         }
-        while block > 1 && scratchCount(block) > (isSmall ? 256 << 10 : 128 << 10) { block -= 1 }
+        // Taller blocks where a norm is done again for each row that two blocks see.
+        let most = unsafe isSmall || call.norm.mean != nil ? 256 << 10 : 128 << 10
+        while block > 1 && scratchCount(block) > most { block -= 1 }
         let blocks = (height + block - 1) / block
         let panelBlocks = min(panels, max(1, wanted / (batch * blocks)))
         let scratch = scratchCount(block)
@@ -149,6 +163,10 @@ extension CPUBackend {
             let (entry, row) = (part / blocks, part % blocks * block)
             var call = unsafe call
             unsafe call.image += entry * inputSize
+            if unsafe call.norm.mean != nil {
+                unsafe call.norm.mean += entry * 2 * call.channels
+                unsafe call.norm.scale += entry * 2 * call.channels
+            }
             unsafe call.product.y += entry * imageSize
             if let residual = unsafe call.product.residual {
                 unsafe call.product.residual = residual + entry * imageSize
@@ -164,8 +182,7 @@ extension CPUBackend {
                         panels: kernel.elements.pointer.assumingMemoryBound(to: Int8.self),
                         scales: kernel.scales.floats, zeros: kernel.zeros.integers, x_scale: scales[2 * entry],
                         x_inverse: scales[2 * entry + 1])
-                    let bytes = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt8.self)
-                    unsafe ctti_convolve_int8(isa, $0, &kernel, row, end, first, endPanel, bytes)
+                    unsafe ctti_convolve_int8(isa, $0, &kernel, row, end, first, endPanel, scratch)
                 }
             }
         }
@@ -204,6 +221,6 @@ extension ctti_convolution {
             kernel_height: weight.kernelHeight, kernel_width: weight.kernelWidth, output_height: y.shape[1],
             output_width: y.shape[2], stride: geometry.stride, top: geometry.top, left: geometry.left,
             bottom: geometry.bottom, right: geometry.right, upsampling: geometry.upsampling,
-            output_row_stride: y.shape[2] * weight.outputs, product: product)
+            output_row_stride: y.shape[2] * weight.outputs, norm: ctti_image_norm(), product: product)
     }
 }

@@ -203,15 +203,20 @@ extension CPUBackend {
     /// Memory for `count` numbers, contents undefined, that all threads of one operation share. Kept from call to call: fresh
     /// pages would cost more than small operations do. Not to be called from inside `body`.
     func withScratch(_ count: Int, _ body: (UnsafeMutablePointer<Float>) -> Void) {
-        if scratch.byteCount < 4 * count {
-            scratch = Buffer(address: 0, byteCount: 0) {}
+        unsafe body(CPUBackend.floats(count, of: &scratch))
+    }
+
+    /// The beginning of memory for `count` floats, which grows and is kept.
+    static func floats(_ count: Int, of buffer: inout Buffer) -> UnsafeMutablePointer<Float> {
+        if buffer.byteCount < 4 * count {
+            buffer = Buffer(address: 0, byteCount: 0) {}
             do throws(DeviceError) {
-                scratch = try CPUBackend.allocatePages(max(1 << 20, 8 * count))
+                buffer = try CPUBackend.allocatePages(max(1 << 20, 8 * count))
             } catch {
                 preconditionFailure(error.description)
             }
         }
-        let memory = Tensor(buffer: scratch, byteOffset: 0, shape: [scratch.byteCount / 4], dtype: .float32)
-        unsafe body(memory.floats)
+        let memory = Tensor(buffer: buffer, byteOffset: 0, shape: [buffer.byteCount / 4], dtype: .float32)
+        return unsafe memory.floats
     }
 }

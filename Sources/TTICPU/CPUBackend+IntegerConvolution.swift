@@ -16,17 +16,23 @@ final class IntegerConvolutionPanels {
 extension CPUBackend {
     func convolveIntegers(
         _ x: Tensor, _ weight: PreparedConvolution, _ form: IntegerConvolutionPanels, bias: Tensor?,
-        _ geometry: ConvolutionGeometry, _ activation: Activation, adding residual: Tensor?, into y: Tensor
+        _ geometry: ConvolutionGeometry, _ activation: Activation, adding residual: Tensor?, norm: ImageNorm?,
+        into y: Tensor
     ) {
         if weight.kernelHeight * weight.kernelWidth == 1 && geometry == ConvolutionGeometry() {
             return multiply(x, form.whole, into: y, bias: bias, activation, adding: residual)
         }
         let batch = x.shape[0]
         let product = unsafe product(x, nil, y, bias: bias, activation, adding: residual)
-        let call = unsafe ctti_convolution(x, weight, geometry, product, into: y)
+        var call = unsafe ctti_convolution(x, weight, geometry, product, into: y)
+        if let norm { unsafe call.norm = imageNorm(norm, of: x, findsRanges: true) }
         unsafe withScratch(batch * (IntegerConvolution.partsOfImage + 2)) { scratch in
             let scales = unsafe scratch + batch * IntegerConvolution.partsOfImage
-            unsafe findScales(of: x, parts: scratch, into: scales)
+            if norm != nil {
+                unsafe findScales(of: call.norm, channels: x.shape[3], batch, into: scales)
+            } else {
+                unsafe findScales(of: x, parts: scratch, into: scales)
+            }
             func convolve(_ call: ctti_convolution, _ panels: Int8Panels) {
                 guard unsafe call.output_height > 0 && call.output_width > 0 else { return }
                 unsafe self.convolve(
@@ -57,9 +63,29 @@ extension CPUBackend {
             // Bits of magnitudes are in their order, and what is not finite comes last.
             var largest: UInt32 = 0
             for part in 0..<partCount { unsafe largest = max(largest, parts[entry * partCount + part].bitPattern) }
-            unsafe scales[2 * entry] = ctti_int8_scale(Float(bitPattern: largest))
-            unsafe scales[2 * entry + 1] = ctti_int8_inverse(Float(bitPattern: largest))
+            unsafe setScale(Float(bitPattern: largest), in: scales + 2 * entry)
         }
+    }
+
+    /// The same of what a norm makes of the images.
+    private func findScales(
+        of norm: ctti_image_norm, channels: Int, _ batch: Int, into scales: UnsafeMutablePointer<Float>
+    ) {
+        var norm = unsafe norm
+        // Behind the norms of all images (`factors`).
+        var ranges = unsafe UnsafeMutablePointer(mutating: norm.mean!) + batch * 2 * channels
+        let ends = unsafe ranges + batch * 2 * channels
+        for entry in 0..<batch {
+            unsafe setScale(largest(of: norm, ranges: ranges, ends: ends, channels: channels), in: scales + 2 * entry)
+            unsafe norm.mean += 2 * channels
+            unsafe norm.scale += 2 * channels
+            unsafe ranges += 2 * channels
+        }
+    }
+
+    private func setScale(_ largest: Float, in scales: UnsafeMutablePointer<Float>) {
+        unsafe scales[0] = ctti_int8_scale(largest)
+        unsafe scales[1] = ctti_int8_inverse(largest)
     }
 }
 

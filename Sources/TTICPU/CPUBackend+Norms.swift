@@ -41,57 +41,93 @@ extension CPUBackend {
 
     package func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor {
         let (batch, channels) = (x.shape[0], x.shape.last)
-        let groups = parameters.groups
+        let result = allocate(x.shape, .float32)
+        let pixels = x.elementCount / max(1, batch * channels)
+        let (out, source, shift) = unsafe (result.floats, x.floats, parameters.bias.floats)
+        let factors = unsafe factors(of: parameters, for: x)
+        let kernels = unsafe ctti_norm(isa)!
+        forEachChunk(batch, PixelChunks(pixels: pixels, channels: channels), channels) { image, _, range in
+            let first = (image * pixels + range.lowerBound) * channels
+            let factor = unsafe factors + image * 2 * channels
+            unsafe kernels.pointee.channel_affine(
+                out + first, source + first, range.count, channels, factor, factor + channels, shift,
+                Int32(activation.rawValue))
+        }
+        return result
+    }
+
+    /// What a group norm makes of x: (x - mean) · scale + the norm's bias.
+    /// - Parameter findsRanges: whether the least and the largest number of every channel are wanted, too.
+    /// - Returns: `[batch][mean, scale][channels]`, then ranges `[batch][least, largest][channels]`, then room for as much as one
+    ///   image has of these, until the next group norm.
+    func factors(
+        of parameters: GroupNormParameters, for x: Tensor, findsRanges: Bool = false
+    ) -> UnsafeMutablePointer<Float> {
+        let (batch, channels, groups) = (x.shape[0], x.shape.last, parameters.groups)
         precondition(
             channels % groups == 0 && parameters.weight.elementCount == channels
                 && parameters.bias.elementCount == channels,
             "\(groups) groups of \(x.shape), weights \(parameters.weight.shape)")
-        let result = allocate(x.shape, .float32)
         let pixels = x.elementCount / max(1, batch * channels)
         let chunks = PixelChunks(pixels: pixels, channels: channels)
-        let (out, source) = unsafe (result.floats, x.floats)
-        let (weight, bias) = unsafe (parameters.weight.floats, parameters.bias.floats)
+        let (source, weight) = unsafe (x.floats, parameters.weight.floats)
+        let factors = unsafe CPUBackend.floats((2 * batch + 1) * 2 * channels, of: &normFactors)
         let kernels = unsafe ctti_norm(isa)!
         let momentCount = batch * chunks.count * 2 * channels
-        unsafe withScratch(momentCount + batch * 2 * channels + 4 * channels) { moments in
-            let factors = unsafe moments + momentCount
-            let doubles = unsafe UnsafeMutableRawPointer(factors + batch * 2 * channels)
+        unsafe withScratch((findsRanges ? 2 : 1) * momentCount + 4 * channels) { moments in
+            // [batch][chunks][2][channels] and [batch][2][chunks][channels]
+            let extremes = unsafe moments + momentCount
+            let doubles = unsafe UnsafeMutableRawPointer(findsRanges ? extremes + momentCount : extremes)
                 .assumingMemoryBound(to: Double.self)
             forEachChunk(batch, chunks, channels) { image, chunk, range in
                 let own = unsafe moments + (image * chunks.count + chunk) * 2 * channels
-                unsafe kernels.pointee.channel_moments(
-                    own, own + channels, source + (image * pixels + range.lowerBound) * channels, range.count, channels)
+                let pixel = unsafe source + (image * pixels + range.lowerBound) * channels
+                unsafe kernels.pointee.channel_moments(own, own + channels, pixel, range.count, channels)
+                guard findsRanges else { return }
+                let least = unsafe extremes + (image * 2 * chunks.count + chunk) * channels
+                unsafe kernels.pointee.channel_ranges(
+                    least, least + chunks.count * channels, pixel, range.count, channels)
             }
             for image in 0..<batch {
                 let factor = unsafe factors + image * 2 * channels
                 unsafe kernels.pointee.combine_moments(
                     doubles, doubles + channels, moments + image * chunks.count * 2 * channels, pixels,
                     chunks.pixelsEach, channels)
-                let width = channels / groups
-                for group in 0..<groups {
-                    let range = group * width..<(group + 1) * width
-                    let mean = range.reduce(0) { unsafe $0 + doubles[$1] } / Double(width)
-                    var variance = 0.0
-                    for channel in range {
-                        let offset = unsafe doubles[channel] - mean
-                        unsafe variance += doubles[channels + channel] / Double(pixels) + offset * offset
-                    }
-                    let scale = 1 / (variance / Double(width) + Double(parameters.epsilon)).squareRoot()
-                    for channel in range {
-                        unsafe factor[channel] = Float(mean)
-                        unsafe factor[channels + channel] = Float(scale * Double(weight[channel]))
-                    }
+                unsafe combine(doubles, of: channels / groups, pixels: pixels, weight, parameters, into: factor)
+                guard findsRanges else { continue }
+                for side in 0..<2 {
+                    // Of the least ones only the least is kept, of the largest ones the largest.
+                    let own = unsafe factors + (2 * (batch + image) + side) * channels
+                    let other = unsafe moments + image * chunks.count * 2 * channels
+                    unsafe kernels.pointee.channel_ranges(
+                        side == 0 ? own : other, side == 0 ? other : own,
+                        extremes + (image * 2 + side) * chunks.count * channels, chunks.count, channels)
                 }
             }
-            forEachChunk(batch, chunks, channels) { image, _, range in
-                let first = (image * pixels + range.lowerBound) * channels
-                let factor = unsafe factors + image * 2 * channels
-                unsafe kernels.pointee.channel_affine(
-                    out + first, source + first, range.count, channels, factor, factor + channels, bias,
-                    Int32(activation.rawValue))
+        }
+        return unsafe factors
+    }
+
+    /// An image's means and scales of channels from their moments, group by group.
+    private func combine(
+        _ moments: UnsafeMutablePointer<Double>, of width: Int, pixels: Int, _ weight: UnsafePointer<Float>,
+        _ parameters: GroupNormParameters, into factor: UnsafeMutablePointer<Float>
+    ) {
+        let channels = width * parameters.groups
+        for group in 0..<parameters.groups {
+            let range = group * width..<(group + 1) * width
+            let mean = range.reduce(0) { unsafe $0 + moments[$1] } / Double(width)
+            var variance = 0.0
+            for channel in range {
+                let offset = unsafe moments[channel] - mean
+                unsafe variance += moments[channels + channel] / Double(pixels) + offset * offset
+            }
+            let scale = 1 / (variance / Double(width) + Double(parameters.epsilon)).squareRoot()
+            for channel in range {
+                unsafe factor[channel] = Float(mean)
+                unsafe factor[channels + channel] = Float(scale * Double(weight[channel]))
             }
         }
-        return result
     }
 
     package func globalResponseNorm(_ x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor {

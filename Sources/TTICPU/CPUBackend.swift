@@ -59,6 +59,8 @@ package final class CPUBackend: Backend {
     var sawNonFinite = false
     /// What `withScratch` gives; grown and kept.
     var scratch = Buffer(address: 0, byteCount: 0) {}
+    /// What a group norm does to each channel, while a convolution does it (`groupNormConvolve`); the same.
+    var normFactors = Buffer(address: 0, byteCount: 0) {}
 
     /// - Parameters:
     ///   - weightType: float32, bfloat16 or int8; traps otherwise.

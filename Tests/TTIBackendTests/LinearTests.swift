@@ -141,6 +141,54 @@ import Testing
         }
     }
 
+    /// A norm, then a convolution in int8: in one operation, and in two.
+    static func normedConvolutions(
+        _ set: CPUBackend.InstructionSet, _ x: HostTensor, weights: HostTensor, _ activation: Activation
+    ) throws -> (one: [Float], two: [Float]) {
+        let backend = CPUBackend(weightType: .int8, threads: 2, instructionSet: set, kernelType: .int8)
+        try backend.reserve(arenaBytes: 64 << 20)
+        let image = backend.upload(x)
+        let channels = x.shape[3]
+        let norm = GroupNormParameters(
+            groups: channels / 4, weight: backend.upload(weights), bias: backend.upload(Self.noise([channels], 35)),
+            epsilon: 1e-6)
+        let kernel = try backend.prepare(convolution: Self.noise([40, channels, 3, 3], 36))
+        let geometry = ConvolutionGeometry(padding: 1)
+        let one = backend.groupNormConvolve(
+            image, norm, activation: activation, kernel, bias: nil, geometry, adding: nil)
+        let two = backend.convolve(
+            backend.groupNorm(image, norm, activation: activation), kernel, bias: nil, geometry,
+            activation: .identity, adding: nil)
+        return (try backend.read(one), try backend.read(two))
+    }
+
+    @Test func `a norm inside a convolution of int8 is the norm before it, bit for bit`() throws {
+        let channels = 48
+        // Scales of one, negative ones, and such that results are small.
+        for scale: Float in [1, -1, 1e-3] {
+            let weights = HostTensor(Self.noise([channels], 37).floats().map { $0 * scale }, [channels])
+            for set in Self.instructionSets {
+                for activation in [Activation.identity, .relu, .silu] {
+                    let (one, two) = try Self.normedConvolutions(
+                        set, Self.noise([2, 35, 34, channels], 38), weights: weights, activation)
+                    let isSame = one == two
+                    #expect(isSame, "\(set) \(activation) \(scale)")
+                }
+            }
+        }
+    }
+
+    @Test func `an image of int8 whose norm meets an infinity is not a number, and no other is`() throws {
+        var values = Self.noise([2, 35, 34, 32], 39).floats()
+        values[5] = -.infinity
+        for set in Self.instructionSets {
+            let (one, _) = try Self.normedConvolutions(
+                set, HostTensor(values, [2, 35, 34, 32]), weights: Self.noise([32], 40), .silu)
+            let half = one.count / 2
+            #expect(one[..<half].allSatisfy { !$0.isFinite } && one[half...].allSatisfy(\.isFinite))
+        }
+    }
+
     @Test func `an image of int8 with an infinity is not a number, and no other is`() throws {
         var values = Self.noise([2, 6, 7, 40], 33).floats()
         values[5] = .infinity

@@ -6,6 +6,12 @@
 #include "instruction_set.h"
 #include "linear.h"
 
+// A norm of an image, done while it is copied: activation((x - mean) · scale + shift). No norm: mean is null.
+typedef struct {
+    const float *mean, *scale, *shift;  // [channels]
+    int activation;
+} ctti_image_norm;
+
 typedef struct {
     const float *image;  // [height, width, channels]
     size_t height, width, channels;
@@ -14,13 +20,14 @@ typedef struct {
     size_t stride, top, left, bottom, right;
     size_t upsampling;         // 2: every pixel stands for 2×2
     size_t output_row_stride;  // floats from one row of the result to the next
+    ctti_image_norm norm;      // of the image; the zeros around it stay zeros
     // Weights [outputs, kernel_height, kernel_width, channels], packed, and what else a product of a row of output pixels
     // has; x, rows, and how a row's inputs lie are filled in.
     ctti_product product;
 } ctti_convolution;
 
 // How many floats of scratch some rows of the result take; 0 when the image is read in place. Rounded
-// rows are always a copy.
+// rows, and those of a norm, are always a copy.
 size_t ctti_convolution_scratch(const ctti_convolution *call, size_t rows, bool rounded);
 
 // Rows first_row..<end_row of the result, outputs of the panels first..<end.
@@ -41,11 +48,11 @@ typedef struct {
     float x_scale, x_inverse;
 } ctti_int8_kernel;
 
-// The same of integers; bytes of scratch.
+// The same of integers.
 size_t ctti_convolution_int8_scratch(const ctti_convolution *call, size_t rows);
 void ctti_convolve_int8(
     ctti_isa isa, const ctti_convolution *call, const ctti_int8_kernel *kernel, size_t first_row, size_t end_row,
-    size_t first, size_t end, uint8_t *scratch);
+    size_t first, size_t end, float *scratch);
 
 // Each channel with its own kernel [kernel_height, kernel_width, channels], zero padding to the same size.
 typedef struct {

@@ -13,6 +13,8 @@ typedef struct {
         const float *bias, const float *modulation);
     // The mean and the sum of squared deviations of every channel over the `pixels` pixels of one chunk.
     void (*channel_moments)(float *means, float *squares, const float *x, size_t pixels, size_t channels);
+    // The least and the largest number of every channel over `pixels` pixels; what is not a number is passed over.
+    void (*channel_ranges)(float *least, float *most, const float *x, size_t pixels, size_t channels);
     // squares[channels] = the sum of squares of every channel over `pixels` pixels.
     void (*channel_squares)(float *squares, const float *x, size_t pixels, size_t channels);
     // The mean and sum of squared deviations of every channel from those of its chunks, `moments[chunk][2][channels]`

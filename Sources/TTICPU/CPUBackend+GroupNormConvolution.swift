@@ -1,0 +1,78 @@
+internal import CTTIKernels
+package import TTICore
+
+/// A group norm that is done while an image is copied.
+struct ImageNorm {
+    let parameters: GroupNormParameters
+    let activation: Activation
+}
+
+// A group norm that only a convolution reads is done while the convolution copies what its pixels see, as bfloat16 or as
+// integers: its result is never written. The image is then read once for the norm's moments and once for the copy, where it
+// was read and written twice.
+extension CPUBackend {
+    package func groupNormConvolve(
+        _ x: Tensor, _ norm: GroupNormParameters, activation: Activation, _ weight: PreparedConvolution, bias: Tensor?,
+        _ geometry: ConvolutionGeometry, adding residual: Tensor?
+    ) -> Tensor {
+        guard normsWhileCopying(x, weight, geometry, activation) else {
+            return convolve(
+                groupNorm(x, norm, activation: activation), weight, bias: bias, geometry, activation: .identity,
+                adding: residual)
+        }
+        return convolve(
+            x, weight, bias: bias, geometry, activation: .identity, adding: residual,
+            norm: ImageNorm(parameters: norm, activation: activation))
+    }
+
+    /// Whether a copy is made once, of few more rows than there are: small images are copied for each part of the outputs, and
+    /// stay in a cache. By one image, never by the batch.
+    private func normsWhileCopying(
+        _ x: Tensor, _ weight: PreparedConvolution, _ geometry: ConvolutionGeometry, _ activation: Activation
+    ) -> Bool {
+        guard x.shape.rank == 4, weight.kernelHeight * weight.kernelWidth > 1, geometry.upsampling == 1 else {
+            return false
+        }
+        let size = geometry.outputSize(
+            height: x.shape[1], width: x.shape[2], kernelHeight: weight.kernelHeight, kernelWidth: weight.kernelWidth)
+        guard size.height > 0, size.width > 0, !CPUBackend.isSmall(size.height * size.width) else { return false }
+        if weight.form is IntegerConvolutionPanels { return [.identity, .relu, .silu].contains(activation) }
+        guard let form = weight.form as? ConvolutionPanels else { return false }
+        return roundsRows(form.whole, tokens: size.height * size.width)
+    }
+
+    /// The norm of each image for the first one of x.
+    func imageNorm(_ norm: ImageNorm, of x: Tensor, findsRanges: Bool = false) -> ctti_image_norm {
+        let factors = unsafe factors(of: norm.parameters, for: x, findsRanges: findsRanges)
+        return unsafe ctti_image_norm(
+            mean: factors, scale: factors + x.shape.last, shift: norm.parameters.bias.floats,
+            activation: Int32(norm.activation.rawValue))
+    }
+
+    /// The largest magnitude of an image's norm, from the ranges of its channels; not finite when a number is not.
+    /// - Parameters:
+    ///   - ranges: `[least, largest][channels]`
+    ///   - ends: room for as much.
+    func largest(
+        of norm: ctti_image_norm, ranges: UnsafePointer<Float>, ends: UnsafeMutablePointer<Float>, channels: Int
+    ) -> Float {
+        let affine = unsafe ctti_norm(isa)!.pointee.channel_affine!
+        func findEnds(_ activation: Int32) {
+            unsafe affine(ends, ranges, 2, channels, norm.mean, norm.scale, norm.shift, activation)
+        }
+        // SiLU falls to its least value, and rises from there; the other functions rise.
+        let (leastAt, least): (Float, Float) = (-1.2784645, 0.27846455)
+        var meetsLeast = false
+        if unsafe norm.activation == Int32(Activation.silu.rawValue) {
+            findEnds(Int32(Activation.identity.rawValue))
+            for channel in 0..<channels {
+                let (a, b) = unsafe (ends[channel], ends[channels + channel])
+                if min(a, b) < leastAt && leastAt < max(a, b) { meetsLeast = true }
+            }
+        }
+        unsafe findEnds(norm.activation)
+        let largest = unsafe ctti_largest(isa, ends, 2 * channels)
+        // By bits, so that what is not a number stays the largest.
+        return meetsLeast ? Float(bitPattern: max(largest.bitPattern, least.bitPattern)) : largest
+    }
+}
