@@ -63,7 +63,7 @@ extension HostTensor {
         case .uint32: read(UInt32.self)
         case .uint16: read(UInt16.self)
         case .uint8, .bool: read(UInt8.self)
-        case .float64, .float32, .float16, .bfloat16: nil
+        case .float64, .float32, .float16, .bfloat16, .float8e4m3, .float8e5m2: nil
         }
     }
 

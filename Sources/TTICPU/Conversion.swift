@@ -35,6 +35,8 @@ extension CPUBackend {
         case .bfloat16: unsafe ctti_float32_of_bfloat16(target, source, count)
         case .float16: unsafe ctti_float32_of_float16(target, source, count)
         case .float64: unsafe ctti_float32_of_float64(target, source, count)
+        case .float8e4m3: unsafe ctti_float32_of_float8_e4m3(target, source, count)
+        case .float8e5m2: unsafe ctti_float32_of_float8_e5m2(target, source, count)
         case .uint8, .bool:
             for index in 0..<count { unsafe target[index] = Float(source.load(fromByteOffset: index, as: UInt8.self)) }
         default: preconditionFailure("\(dtype) as float32")
@@ -48,6 +50,8 @@ extension CPUBackend {
         case .bfloat16: unsafe memcpy(target, source, count * 2)
         case .float32: unsafe ctti_bfloat16_of_float32(target, source, count)
         case .float16: unsafe ctti_bfloat16_of_float16(target, source, count)
+        case .float8e4m3: unsafe ctti_bfloat16_of_float8_e4m3(target, source, count)
+        case .float8e5m2: unsafe ctti_bfloat16_of_float8_e5m2(target, source, count)
         case .float64:
             for index in 0..<count {
                 let value = unsafe source.loadUnaligned(fromByteOffset: index * 8, as: Double.self)

@@ -1,6 +1,8 @@
 /// The type of a tensor's elements.
 package enum DType: String, Sendable, Hashable, CaseIterable {
     case float64, float32, float16, bfloat16
+    /// Of files only: 4 bits of exponent and no infinity (the "fn" form), 5 bits and infinities (the upper half of float16).
+    case float8e4m3, float8e5m2
     case int64, int32, int16, int8
     case uint64, uint32, uint16, uint8, bool
 
@@ -10,7 +12,7 @@ package enum DType: String, Sendable, Hashable, CaseIterable {
         case .float64, .int64, .uint64: 8
         case .float32, .int32, .uint32: 4
         case .float16, .bfloat16, .int16, .uint16: 2
-        case .int8, .uint8, .bool: 1
+        case .int8, .uint8, .bool, .float8e4m3, .float8e5m2: 1
         }
     }
 
@@ -21,7 +23,7 @@ package enum DType: String, Sendable, Hashable, CaseIterable {
     /// Whether elements are floating-point numbers.
     package var isFloatingPoint: Bool {
         switch self {
-        case .float64, .float32, .float16, .bfloat16: true
+        case .float64, .float32, .float16, .bfloat16, .float8e4m3, .float8e5m2: true
         default: false
         }
     }

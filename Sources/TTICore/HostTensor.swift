@@ -101,6 +101,8 @@ package struct HostTensor {
                 case .float16: value = unsafe widenHalf(bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self))
                 case .bfloat16:
                     value = unsafe BFloat16(bits: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)).float
+                case .float8e4m3: value = unsafe widenE4M3(bytes[index])
+                case .float8e5m2: value = unsafe widenHalf(UInt16(bytes[index]) << 8)
                 case .int64: value = unsafe Float(bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self))
                 case .int32: value = unsafe Float(bytes.loadUnaligned(fromByteOffset: index * 4, as: Int32.self))
                 case .int16: value = unsafe Float(bytes.loadUnaligned(fromByteOffset: index * 2, as: Int16.self))
@@ -128,4 +130,13 @@ package func widenHalf(_ half: UInt16) -> Float {
         return sign == 0 ? magnitude : -magnitude
     }
     return Float(bitPattern: sign | (exponent + 112) << 23 | mantissa << 13)
+}
+
+/// An 8-bit number with 4 bits of exponent as binary32, exactly: no infinity, and NaN where every bit but the sign is set (OCP's
+/// E4M3, torch's float8_e4m3fn).
+package func widenE4M3(_ byte: UInt8) -> Float {
+    let magnitude = byte & 0x7f
+    // Exponents differ by 120: a product with 2¹²⁰ is exact, for subnormal numbers too.
+    let value = magnitude == 0x7f ? Float.nan : Float(bitPattern: UInt32(magnitude) << 20) * 0x1p120
+    return byte & 0x80 == 0 ? value : -value
 }

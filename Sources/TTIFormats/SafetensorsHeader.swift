@@ -222,7 +222,7 @@ struct SafetensorsHeader {
 func bitCount(ofSafetensorsDType name: String) -> Int? {
     if let dtype = DType(safetensorsName: name) { return dtype.byteCount * 8 }
     return switch name {
-    case "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ": 8
+    case "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ": 8
     case "F6_E2M3", "F6_E3M2": 6
     case "F4": 4
     case "C64": 64
@@ -244,6 +244,8 @@ extension DType {
         case .float32: "F32"
         case .float16: "F16"
         case .bfloat16: "BF16"
+        case .float8e4m3: "F8_E4M3"
+        case .float8e5m2: "F8_E5M2"
         case .int64: "I64"
         case .int32: "I32"
         case .int16: "I16"

@@ -102,6 +102,19 @@ import Testing
         }
     }
 
+    @Test(arguments: [DType.float8e4m3, .float8e5m2], [DType.float32, .bfloat16])
+    func `every number of eight bits is prepared as what it is`(from: DType, weightType: DType) throws {
+        let allocation = HostAllocation(byteCount: 256)
+        for byte in 0..<256 { unsafe allocation.bytes[byte] = UInt8(byte) }
+        let source = unsafe HostTensor(
+            shape: [16, 16], dtype: from, bytes: UnsafeRawBufferPointer(allocation.bytes), storage: allocation)
+        let backend = try Self.backend(weightType, .best)
+        let numbers = try backend.read(backend.prepare(table: source))
+        for (number, expected) in zip(numbers, source.floats()) {
+            #expect(expected.isNaN ? number.isNaN : number.bitPattern == expected.bitPattern)
+        }
+    }
+
     @Test func `products of int8 are the same bits on every instruction set`() throws {
         for (rows, inputs, outputs) in [(1, 64, 32), (2, 1000, 47), (13, 70, 96), (37, 257, 33), (70, 1024, 130)] {
             let weight = Self.noise([outputs, inputs], 21)

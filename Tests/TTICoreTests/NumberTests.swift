@@ -35,6 +35,21 @@ struct NumberTests {
         #expect(widenHalf(0x8000).sign == .minus && widenHalf(0x8000) == 0)
     }
 
+    @Test func `numbers of eight bits are widened exactly`() {
+        for byte in UInt8.min...UInt8.max {
+            let (exponent, mantissa) = (Int(byte >> 3 & 0xf), Float(byte & 7))
+            let magnitude =
+                exponent == 0
+                ? mantissa * 0x1p-9 : (1 + mantissa / 8) * Float(sign: .plus, exponent: exponent - 7, significand: 1)
+            let value = widenE4M3(byte)
+            if byte & 0x7f == 0x7f {
+                #expect(value.isNaN)
+            } else {
+                #expect(value == (byte < 0x80 ? magnitude : -magnitude) && value.sign == (byte < 0x80 ? .plus : .minus))
+            }
+        }
+    }
+
     @Test func `host tensors copy, convert and reshape`() {
         let numbers = HostTensor([1, 2.5, -3, 4] as [Float], [2, 2])
         #expect(numbers.floats() == [1, 2.5, -3, 4] && numbers.elementCount == 4)
@@ -45,7 +60,9 @@ struct NumberTests {
     }
 
     @Test func `element types know their sizes`() {
-        #expect(DType.allCases.map(\.byteCount) == [8, 4, 2, 2, 8, 4, 2, 1, 8, 4, 2, 1, 1])
-        #expect(DType.allCases.filter(\.isFloatingPoint) == [.float64, .float32, .float16, .bfloat16])
+        #expect(DType.allCases.map(\.byteCount) == [8, 4, 2, 2, 1, 1, 8, 4, 2, 1, 8, 4, 2, 1, 1])
+        #expect(
+            DType.allCases.filter(\.isFloatingPoint)
+                == [.float64, .float32, .float16, .bfloat16, .float8e4m3, .float8e5m2])
     }
 }

@@ -113,13 +113,25 @@ struct DamagedFile: Sendable, CustomTestStringConvertible {
         }
     }
 
-    @Test(arguments: [("F8_E4M3", 2), ("F8_E5M2", 2), ("F4", 1), ("C64", 16), ("SOMETHING_NEW", 5)])
+    @Test(arguments: [("F8_E8M0", 2), ("F8_E4M3FNUZ", 2), ("F4", 1), ("C64", 16), ("SOMETHING_NEW", 5)])
     func `types that we cannot compute with are listed and refused when asked for`(dtype: String, count: Int) throws {
         let file = try read(file(one(dtype: "\"\(dtype)\"", offsets: "[0,\(count)]"), data: count))
         #expect(file.entries.first?.dtypeName == dtype)
         let error = failure { _ = try file.tensor("a") }
         #expect(error?.code == "model.dtype")
         #expect(error?.message.contains("'a'") == true)
+    }
+
+    @Test func `numbers of eight bits are read`() throws {
+        // 1, -0.5, the largest, the least.
+        for (dtype, numbers, expected) in [
+            ("F8_E4M3", [0x38, 0xb0, 0x7e, 0x01], [1, -0.5, 448, 0x1p-9]),
+            ("F8_E5M2", [0x3c, 0xb8, 0x7b, 0x01], [1, -0.5, 57344, 0x1p-16]),
+        ] as [(String, [UInt8], [Float])] {
+            var bytes = file("{\"a\":\(tensor("[2,2]", "[0,4]", dtype: dtype))}", data: 4)
+            bytes.replaceSubrange((bytes.count - 4)..., with: numbers)
+            #expect(try read(bytes).tensor("a")?.floats() == expected)
+        }
     }
 
     // MARK: Damage
