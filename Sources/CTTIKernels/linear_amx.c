@@ -132,9 +132,9 @@ CTTI_AMX_TARGET void ctti_multiply_tiles_gated(
             }
             uint16_t *place = target + unit * ctti_unit_rows * target_stride + panel * ctti_panel_width;
             for (size_t part = 0; part < (paired ? 2 : 1); part++, place += ctti_unit_rows * target_stride) {
-                const float *values = sums[gate_first][part], *gates = sums[!gate_first][part];
+                const float *const halves[2] = {sums[0][part], sums[1][part]};
                 size_t rows = part ? lower.rows : upper.rows;
-                ctti_gate_rounded(place, target_stride, values, gates, rows, product->activation);
+                ctti_gate_rounded(place, target_stride, product, halves, gate_first, panel, rows);
             }
         }
     }

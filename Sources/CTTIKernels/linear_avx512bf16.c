@@ -134,8 +134,8 @@ CTTI_AVX512BF16_TARGET void ctti_multiply_pairs_gated(
             ctti_row_place place = tile_of(product, x, &run, tile);
             tiles[true][place.rows](sums[0], product, place.x, weights);
             tiles[true][place.rows](sums[1], product, place.x, weights + panels * panel_bytes);
-            ctti_gate_rounded(
-                row, target_stride, sums[gate_first], sums[!gate_first], place.rows, product->activation);
+            const float *const halves[2] = {sums[0], sums[1]};
+            ctti_gate_rounded(row, target_stride, product, halves, gate_first, panel, place.rows);
             row += place.rows * target_stride;
         }
     }

@@ -48,15 +48,25 @@ CTTI_AVX512BF16_INLINE void ctti_finish_rounded(
     }
 }
 
-// Rows of value · activation(gate), rounded: what the next product reads.
+// Rows of value · activation(gate), rounded: what the next product reads. `sums` are of the panels `panel` of both halves of the
+// outputs.
 CTTI_AVX512BF16_INLINE void ctti_gate_rounded(
-    uint16_t *target, size_t stride, const float *values, const float *gates, size_t rows, ctti_activation activation) {
+    uint16_t *target, size_t stride, const ctti_product *product, const float *const sums[2], bool gate_first,
+    size_t panel, size_t rows) {
+    __m512 bias[2][2];
+    for (size_t half = 0; half < 2; half++) {
+        for (size_t v = 0; v < 2; v++) {
+            size_t column = half * (product->outputs / 2) + panel * ctti_panel_width + v * 16;
+            bias[half][v] = product->bias ? _mm512_loadu_ps(product->bias + column) : _mm512_setzero_ps();
+        }
+    }
     for (size_t row = 0; row < rows; row++, target += stride) {
         __m512 results[2];
         for (size_t v = 0; v < 2; v++) {
             size_t place = (v * ctti_unit_rows + row) * 16;
-            __m512 gate = ctti_activate_avx512(_mm512_load_ps(gates + place), activation);
-            results[v] = _mm512_mul_ps(_mm512_load_ps(values + place), gate);
+            __m512 gate = _mm512_add_ps(_mm512_load_ps(sums[!gate_first] + place), bias[!gate_first][v]);
+            __m512 value = _mm512_add_ps(_mm512_load_ps(sums[gate_first] + place), bias[gate_first][v]);
+            results[v] = _mm512_mul_ps(value, ctti_activate_avx512(gate, product->activation));
         }
         __m512bh halves = _mm512_cvtne2ps_pbh(results[1], results[0]);
         memcpy(target, &halves, sizeof halves);

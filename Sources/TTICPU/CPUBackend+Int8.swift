@@ -74,10 +74,41 @@ extension CPUBackend {
         _ x: Tensor, _ panels: Int8Panels, into y: Tensor, bias: Tensor?, _ activation: Activation,
         adding residual: Tensor?
     ) {
-        let (rows, inputs, padded, outputs) = (y.rowCount, panels.inputs, panels.paddedInputs, panels.outputs)
-        if let bias { precondition(bias.elementCount == outputs, "bias \(bias.shape) to \(y.shape)") }
         if let residual { precondition(residual.shape == y.shape, "residual \(residual.shape) to \(y.shape)") }
-        let onTiles = instructionSet == .amx && rows >= 16
+        unsafe withQuantizedRows(x, panels, bias: bias) { product in
+            var product = unsafe product
+            unsafe product.residual = residual.map { unsafe UnsafePointer($0.floats) }
+            unsafe product.y = y.floats
+            unsafe product.activation = activation.kernel
+            // Blocks of rows that stay in the second-level cache, and parts as for other products.
+            let (rows, padded, isa, onTiles) = unsafe (product.rows, panels.paddedInputs, isa, isOnTiles(product.rows))
+            let units = (rows + 15) / 16
+            let blocks = unsafe max(1, min(units, (units * 16 * product.row_stride + (3 << 18)) / (3 << 19)))
+            let quarters = panels.count * 32 * padded / (256 << 10)
+            let streamed = rows <= 2 ? min(panels.count / 4, quarters) : quarters
+            let wanted = panels.count * padded * max(4, rows / blocks) / (onTiles ? 65536 : 16384)
+            let shared = (rows <= 8 ? 4 : 8) * pool.threadCount / blocks
+            let parts = min(panels.count, max(1, streamed, min(wanted, shared)))
+            pool.forEach(blocks * parts) { index in
+                let (block, part) = (index / parts, index % parts)
+                unsafe withUnsafePointer(to: product) { product in
+                    unsafe ctti_multiply_int8(
+                        isa, onTiles, product, units * block / blocks * 16,
+                        min(rows, units * (block + 1) / blocks * 16), panels.count * part / parts,
+                        panels.count * (part + 1) / parts)
+                }
+            }
+        }
+    }
+
+    private func isOnTiles(_ rows: Int) -> Bool { instructionSet == .amx && rows >= 16 }
+
+    /// A product of x, quantised, that writes nowhere yet.
+    private func withQuantizedRows(
+        _ x: Tensor, _ panels: Int8Panels, bias: Tensor?, _ body: (ctti_int8_product) -> Void
+    ) {
+        let (rows, inputs, padded, outputs) = (x.rowCount, panels.inputs, panels.paddedInputs, panels.outputs)
+        if let bias { precondition(bias.elementCount == outputs, "bias \(bias.shape) to \(outputs) outputs") }
         let wholeRows = (rows + 15) / 16 * 16
         // Rows begin in different sets of the cache: an odd number of lines apart.
         let stride = padded + (padded / 64 % 2 == 0 ? 64 : 0)
@@ -91,27 +122,50 @@ extension CPUBackend {
                     isa, quantized + range.lowerBound * stride, stride, scales + range.lowerBound,
                     source + range.lowerBound * inputs, inputs, range.count, inputs, padded)
             }
-            let product = unsafe ctti_int8_product(
-                x: quantized, row_stride: stride, segments: 1, segment_stride: 0, x_scales: scales, x_scale_step: 1,
-                panels: panels.elements.pointer.assumingMemoryBound(to: Int8.self), scales: panels.scales.floats,
-                zeros: panels.zeros.integers, inputs: padded, bias: bias.map { unsafe UnsafePointer($0.floats) },
-                residual: residual.map { unsafe UnsafePointer($0.floats) }, y: y.floats, output_stride: outputs,
-                rows: rows, outputs: outputs, activation: activation.kernel, group_stride: 0, group_output_stride: 0)
-            // Blocks of rows that stay in the second-level cache, and parts as for other products.
-            let units = wholeRows / 16
-            let blocks = max(1, min(units, (wholeRows * stride + (3 << 18)) / (3 << 19)))
-            let quarters = panels.count * 32 * padded / (256 << 10)
-            let streamed = rows <= 2 ? min(panels.count / 4, quarters) : quarters
-            let wanted = panels.count * padded * max(4, rows / blocks) / (onTiles ? 65536 : 16384)
-            let shared = (rows <= 8 ? 4 : 8) * pool.threadCount / blocks
-            let parts = min(panels.count, max(1, streamed, min(wanted, shared)))
-            pool.forEach(blocks * parts) { index in
-                let (block, part) = (index / parts, index % parts)
-                unsafe withUnsafePointer(to: product) { product in
-                    unsafe ctti_multiply_int8(
-                        isa, onTiles, product, units * block / blocks * 16,
-                        min(rows, units * (block + 1) / blocks * 16), panels.count * part / parts,
-                        panels.count * (part + 1) / parts)
+            unsafe body(
+                ctti_int8_product(
+                    x: quantized, row_stride: stride, segments: 1, segment_stride: 0, x_scales: scales,
+                    x_scale_step: 1, panels: panels.elements.pointer.assumingMemoryBound(to: Int8.self),
+                    scales: panels.scales.floats, zeros: panels.zeros.integers, inputs: padded,
+                    bias: bias.map { unsafe UnsafePointer($0.floats) }, residual: nil, y: nil, output_stride: outputs,
+                    rows: rows, outputs: outputs, activation: CTTI_IDENTITY, group_stride: 0, group_output_stride: 0))
+        }
+    }
+
+    /// gate(x · weightᵀ + bias), some rows and panels at a time: what comes before the gate is twice as large as the result, and
+    /// stays in a cache. The bits are those of two operations.
+    /// - Parameter y: `[…, width]`, of 2 · width outputs; the width is a multiple of 32.
+    func multiplyGated(
+        _ x: Tensor, _ panels: Int8Panels, into y: Tensor, bias: Tensor?, _ activation: Activation, _ order: GateOrder
+    ) {
+        let (rows, width) = (y.rowCount, y.shape.last)
+        let target = unsafe y.floats
+        unsafe withQuantizedRows(x, panels, bias: bias) { product in
+            let (rowsOfRun, panelsOfRun) = (64, 4)
+            // A mebibyte of rows stays in the second-level cache beside the weights of a run.
+            let rowsOfBlock = unsafe max(rowsOfRun, (1 << 20) / product.row_stride / rowsOfRun * rowsOfRun)
+            let (blocks, runs) = ((rows + rowsOfBlock - 1) / rowsOfBlock, (width / 32 + panelsOfRun - 1) / panelsOfRun)
+            let (isa, onTiles, kernels) = unsafe (isa, isOnTiles(rows), ctti_elementwise(isa)!)
+            unsafe pool.forEach(blocks * runs, scratch: rowsOfRun * panelsOfRun * 64) { index, halves in
+                let (block, firstPanel) = (index / runs, index % runs * panelsOfRun)
+                let panelCount = min(panelsOfRun, width / 32 - firstPanel)
+                let columns = panelCount * 32
+                let end = min(rows, (block + 1) * rowsOfBlock)
+                for row in stride(from: block * rowsOfBlock, to: end, by: rowsOfRun) {
+                    let count = min(rowsOfRun, end - row)
+                    for half in 0..<2 {
+                        let panel = firstPanel + half * (width / 32)
+                        var part = unsafe product
+                        // Row `row` and output 32 · panel come to the beginning of their half.
+                        unsafe part.y = halves + half * columns - row * 2 * columns - panel * 32
+                        unsafe part.output_stride = 2 * columns
+                        unsafe ctti_multiply_int8(isa, onTiles, &part, row, row + count, panel, panel + panelCount)
+                    }
+                    for own in 0..<count {
+                        unsafe kernels.pointee.gate(
+                            target + (row + own) * width + firstPanel * 32, halves + own * 2 * columns, 1, columns,
+                            Int32(activation.rawValue), order == .gateFirst)
+                    }
                 }
             }
         }

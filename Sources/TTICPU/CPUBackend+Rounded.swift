@@ -74,7 +74,15 @@ extension CPUBackend {
     ) -> Tensor {
         let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
         let width = output.inputs
-        guard inputBias == nil, let wide = input.form as? Panels, let narrow = output.form as? Panels,
+        if let panels = input.form as? Int8Panels, tokens >= 16, input.outputs == 2 * width, width % 32 == 0,
+            x.elementCount > 0
+        {
+            precondition(x.shape.last == input.inputs, "\(x.shape) · [\(input.outputs), \(input.inputs)]ᵀ")
+            let gated = allocate(x.shape.replacingLast(width), .float32)
+            multiplyGated(x, panels, into: gated, bias: inputBias, activation, order)
+            return linear(gated, output, bias: outputBias, activation: .identity, adding: residual)
+        }
+        guard let wide = input.form as? Panels, let narrow = output.form as? Panels,
             roundsRows(wide, tokens: tokens), input.outputs == 2 * width, width % 32 == 0, x.elementCount > 0
         else {
             let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)
@@ -86,6 +94,10 @@ extension CPUBackend {
         // What is between the two products is only ever read as bfloat16: so it is written as that.
         var first = unsafe product(x, wide, y, bias: nil, activation, adding: nil)
         unsafe first.outputs = input.outputs
+        if let inputBias {
+            precondition(inputBias.elementCount == input.outputs, "bias \(inputBias.shape) to \(input.outputs) outputs")
+            unsafe first.bias = UnsafePointer(inputBias.floats)
+        }
         var second = unsafe product(x, narrow, y, bias: outputBias, .identity, adding: residual)
         unsafe second.segment_depth = width
         let outer = RoundedRows(rows: x.rowCount, inputs: input.inputs)

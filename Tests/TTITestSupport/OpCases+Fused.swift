@@ -179,6 +179,8 @@ extension OpCase {
         feedForward(2, 66, 64, inner: 40, .silu, .gateFirst, residual: false),
         feedForward(2, 70, 128, inner: 200, .gelu, .gateFirst, bias: true),
         feedForward(3, 16, 64, inner: 96, .geluTanh, .valueFirst, bias: true),
+        feedForward(2, 70, 96, inner: 160, .gelu, .gateFirst, bias: true),
+        feedForward(1, 150, 72, inner: 288, .silu, .valueFirst, bias: true, residual: false),
         feedForward(2, 1, 512, inner: 1376, .silu, .gateFirst, purpose: .checkAndMeasure),
         feedForward(2, 256, 768, inner: 2816, .silu, .valueFirst, purpose: .measure),
         feedForward(2, 256, 1024, inner: 2816, .gelu, .valueFirst, purpose: .measure),

@@ -80,7 +80,7 @@ void ctti_multiply_rounded(
     size_t end);
 
 // value · activation(gate) of such a product, as bfloat16 rows for the next one: values are its first outputs / 2 outputs
-// and gates the others, or the other way round. One group, no bias, no residual; outputs / 2 is a multiple of 32, and panels
+// and gates the others, or the other way round. One group, no residual; outputs / 2 is a multiple of 32, and panels
 // count it.
 void ctti_multiply_rounded_gated(
     ctti_isa isa, const ctti_product *product, const uint16_t *x, bool gate_first, uint16_t *target,
