@@ -32,8 +32,9 @@ static void activate(float *out, const float *x, size_t count, int activation) {
 #undef CALL
 }
 
-INLINE void gate_as(float *out, const float *x, size_t rows, size_t width, int activation, bool gate_first) {
-    for (size_t row = 0; row < rows; row++, out += width, x += 2 * width) {
+INLINE void gate_as(
+    float *out, size_t stride, const float *x, size_t rows, size_t width, int activation, bool gate_first) {
+    for (size_t row = 0; row < rows; row++, out += stride, x += 2 * width) {
         const float *value = gate_first ? x + width : x, *gate = gate_first ? x : x + width;
         size_t i = 0;
         for (; i + LANES <= width; i += LANES) {
@@ -46,8 +47,9 @@ INLINE void gate_as(float *out, const float *x, size_t rows, size_t width, int a
     }
 }
 
-static void gate(float *out, const float *x, size_t rows, size_t width, int activation, bool gate_first) {
-#define CALL(a) gate_as(out, x, rows, width, a, gate_first)
+static void gate(
+    float *out, size_t stride, const float *x, size_t rows, size_t width, int activation, bool gate_first) {
+#define CALL(a) gate_as(out, stride, x, rows, width, a, gate_first)
     FOR_EACH_ACTIVATION(CALL)
 #undef CALL
 }

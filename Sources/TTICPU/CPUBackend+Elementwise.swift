@@ -41,7 +41,7 @@ extension CPUBackend {
         let kernels = unsafe ctti_elementwise(isa)!
         forRows(x.rowCount, cost: 4 * width) { range in
             unsafe kernels.pointee.gate(
-                out + range.lowerBound * width, source + range.lowerBound * width * 2, range.count, width,
+                out + range.lowerBound * width, width, source + range.lowerBound * width * 2, range.count, width,
                 Int32(activation.rawValue), order == .gateFirst)
         }
         return result

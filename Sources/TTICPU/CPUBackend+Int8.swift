@@ -141,31 +141,27 @@ extension CPUBackend {
         let (rows, width) = (y.rowCount, y.shape.last)
         let target = unsafe y.floats
         unsafe withQuantizedRows(x, panels, bias: bias) { product in
-            let (rowsOfRun, panelsOfRun) = (64, 4)
-            // A mebibyte of rows stays in the second-level cache beside the weights of a run.
+            // A panel stays in the first-level cache for all rows of a run, and a mebibyte of rows in the second.
+            let rowsOfRun = 256
             let rowsOfBlock = unsafe max(rowsOfRun, (1 << 20) / product.row_stride / rowsOfRun * rowsOfRun)
-            let (blocks, runs) = ((rows + rowsOfBlock - 1) / rowsOfBlock, (width / 32 + panelsOfRun - 1) / panelsOfRun)
+            let (blocks, panels) = ((rows + rowsOfBlock - 1) / rowsOfBlock, width / 32)
             let (isa, onTiles, kernels) = unsafe (isa, isOnTiles(rows), ctti_elementwise(isa)!)
-            unsafe pool.forEach(blocks * runs, scratch: rowsOfRun * panelsOfRun * 64) { index, halves in
-                let (block, firstPanel) = (index / runs, index % runs * panelsOfRun)
-                let panelCount = min(panelsOfRun, width / 32 - firstPanel)
-                let columns = panelCount * 32
+            unsafe pool.forEach(blocks * panels, scratch: rowsOfRun * 64) { index, halves in
+                let (block, panel) = (index / panels, index % panels)
                 let end = min(rows, (block + 1) * rowsOfBlock)
                 for row in stride(from: block * rowsOfBlock, to: end, by: rowsOfRun) {
                     let count = min(rowsOfRun, end - row)
                     for half in 0..<2 {
-                        let panel = firstPanel + half * (width / 32)
+                        let own = panel + half * panels
                         var part = unsafe product
-                        // Row `row` and output 32 · panel come to the beginning of their half.
-                        unsafe part.y = halves + half * columns - row * 2 * columns - panel * 32
-                        unsafe part.output_stride = 2 * columns
-                        unsafe ctti_multiply_int8(isa, onTiles, &part, row, row + count, panel, panel + panelCount)
+                        // Row `row` and output 32 · own come to the beginning of their half.
+                        unsafe part.y = halves + half * 32 - row * 64 - own * 32
+                        unsafe part.output_stride = 64
+                        unsafe ctti_multiply_int8(isa, onTiles, &part, row, row + count, own, own + 1)
                     }
-                    for own in 0..<count {
-                        unsafe kernels.pointee.gate(
-                            target + (row + own) * width + firstPanel * 32, halves + own * 2 * columns, 1, columns,
-                            Int32(activation.rawValue), order == .gateFirst)
-                    }
+                    unsafe kernels.pointee.gate(
+                        target + row * width + panel * 32, width, halves, count, 32, Int32(activation.rawValue),
+                        order == .gateFirst)
                 }
             }
         }

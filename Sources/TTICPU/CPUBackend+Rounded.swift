@@ -12,14 +12,14 @@ private struct RoundedRows {
     let depth: Int
     /// Elements from row to row: an odd number of lines, so that rows begin in different sets of the cache.
     let stride: Int
-    /// Blocks of units that stay in the second-level cache.
+    /// Blocks of units of a mebibyte, which stay in the second-level cache beside a panel.
     let blocks: Int
 
     init(rows: Int, inputs: Int) {
         units = (rows + 15) / 16
         depth = ctti_packed_depth(false, inputs)
         stride = depth + (depth / 32 % 2 == 0 ? 32 : 0)
-        blocks = max(1, min(units, (units * 16 * stride + (3 << 17)) / (3 << 18)))
+        blocks = max(1, min(units, (units * 16 * stride + (1 << 18)) / (1 << 19)))
     }
 
     /// In floats.

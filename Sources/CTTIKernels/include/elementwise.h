@@ -10,8 +10,10 @@ typedef struct {
     void (*add)(float *out, const float *x, const float *y, size_t count);
     // out = activation(x); `activation` as TTICore numbers them.
     void (*activate)(float *out, const float *x, size_t count, int activation);
-    // For every row: out[width] = value[width] · activation(gate[width]); rows of x are 2 · width long.
-    void (*gate)(float *out, const float *x, size_t rows, size_t width, int activation, bool gate_first);
+    // For every row: out[width] = value[width] · activation(gate[width]); rows of x are 2 · width long, those of out `stride`
+    // floats apart.
+    void (*gate)(
+        float *out, size_t stride, const float *x, size_t rows, size_t width, int activation, bool gate_first);
     // For every row: out = x · (1 + modulation[0 ..< width]) + modulation[width ..< 2 · width].
     void (*modulate)(float *out, const float *x, const float *modulation, size_t rows, size_t width);
     // For every head of `width`: pairs of neighbours turned by angles[width], cosine and sine of each pair in turns.
