@@ -1,5 +1,5 @@
 internal import CTTIKernels
-package import TTICore
+import TTICore
 
 // Products of rounded rows, which AMX's tiles and VDPBF16PS multiply: rows are rounded to bfloat16 first, all of them, then
 // cut up.
@@ -68,39 +68,23 @@ extension CPUBackend {
         }
     }
 
-    package func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
+    /// A gated feed-forward whose products round their rows: what is between them is only ever read as bfloat16, so it is
+    /// written as that.
+    func gatedFeedForwardRounded(
+        _ x: Tensor, _ wide: Panels, inputBias: Tensor?, _ narrow: Panels, outputBias: Tensor?,
         activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor {
-        let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
-        let width = output.inputs
-        if let panels = input.form as? Int8Panels, tokens >= 16, input.outputs == 2 * width, width % 32 == 0,
-            x.elementCount > 0
-        {
-            precondition(x.shape.last == input.inputs, "\(x.shape) · [\(input.outputs), \(input.inputs)]ᵀ")
-            let gated = allocate(x.shape.replacingLast(width), .float32)
-            multiplyGated(x, panels, into: gated, bias: inputBias, activation, order)
-            return linear(gated, output, bias: outputBias, activation: .identity, adding: residual)
-        }
-        guard let wide = input.form as? Panels, let narrow = output.form as? Panels,
-            roundsRows(wide, tokens: tokens), input.outputs == 2 * width, width % 32 == 0, x.elementCount > 0
-        else {
-            let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)
-            return linear(
-                gate(inner, activation, order), output, bias: outputBias, activation: .identity, adding: residual)
-        }
-        precondition(x.shape.last == input.inputs, "\(x.shape) · [\(input.outputs), \(input.inputs)]ᵀ")
-        let y = allocate(x.shape.replacingLast(output.outputs), .float32)
-        // What is between the two products is only ever read as bfloat16: so it is written as that.
+        let width = narrow.inputs
+        let y = allocate(x.shape.replacingLast(narrow.outputs), .float32)
         var first = unsafe product(x, wide, y, bias: nil, activation, adding: nil)
-        unsafe first.outputs = input.outputs
+        unsafe first.outputs = 2 * width
         if let inputBias {
-            precondition(inputBias.elementCount == input.outputs, "bias \(inputBias.shape) to \(input.outputs) outputs")
+            precondition(inputBias.elementCount == 2 * width, "bias \(inputBias.shape) to \(2 * width) outputs")
             unsafe first.bias = UnsafePointer(inputBias.floats)
         }
         var second = unsafe product(x, narrow, y, bias: outputBias, .identity, adding: residual)
         unsafe second.segment_depth = width
-        let outer = RoundedRows(rows: x.rowCount, inputs: input.inputs)
+        let outer = RoundedRows(rows: x.rowCount, inputs: wide.inputs)
         let inner = RoundedRows(rows: x.rowCount, inputs: width)
         let gateFirst = order == .gateFirst
         unsafe withScratch(outer.scratchCount + inner.scratchCount) { scratch in
