@@ -74,11 +74,12 @@ static void convert(const copy_form *form, char *target, const float *source, si
 
 static void copy_pixels(const copy_form *form, char *target, const float *source, size_t pixels) {
     const ctti_convolution *call = form->call;
-    size_t channels = call->channels, at_once = pixels_of_run(call);
+    size_t channels = call->channels;
     if (!has_norm(call)) {
         convert(form, target, source, pixels * channels);
         return;
     }
+    size_t at_once = pixels_of_run(call);
     const ctti_norm_kernels *kernels = ctti_norm(form->isa);
     for (size_t pixel = 0; pixel < pixels; pixel += at_once) {
         size_t count = pixels - pixel < at_once ? pixels - pixel : at_once;

@@ -150,11 +150,13 @@ extension CPUBackend {
                 }
             }
         }
-        // Taller blocks where a norm is done again for each row that two blocks see.
-        let most = unsafe isSmall || call.norm.mean != nil ? 256 << 10 : 128 << 10
-        while block > 1 && scratchCount(block) > most { block -= 1 }
+        // A norm is done again for each row that two blocks see, and for each block of outputs: so the former are tall, however
+        // many threads there are, and there is one of the latter.
+        let hasNorm = unsafe call.norm.mean != nil
+        if hasNorm { block = max(block, min(height, 4)) }
+        while block > 1 && scratchCount(block) > (isSmall || hasNorm ? 256 << 10 : 128 << 10) { block -= 1 }
         let blocks = (height + block - 1) / block
-        let panelBlocks = min(panels, max(1, wanted / (batch * blocks)))
+        let panelBlocks = hasNorm ? 1 : min(panels, max(1, wanted / (batch * blocks)))
         let scratch = scratchCount(block)
         let inputSize = unsafe call.height * call.width * call.channels
         let isa = isa

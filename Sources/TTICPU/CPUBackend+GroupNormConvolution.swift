@@ -9,7 +9,8 @@ struct ImageNorm {
 
 // A group norm that only a convolution reads is done while the convolution copies what its pixels see, as bfloat16 or as
 // integers: its result is never written. The image is then read once for the norm's moments and once for the copy, where it
-// was read and written twice.
+// was read and written twice. The bits are those of two operations, but for an image in int8 whose norm ends in SiLU and has no
+// magnitude above 0.28: its scale is that of SiLU's least value.
 extension CPUBackend {
     package func groupNormConvolve(
         _ x: Tensor, _ norm: GroupNormParameters, activation: Activation, _ weight: PreparedConvolution, bias: Tensor?,
@@ -25,8 +26,8 @@ extension CPUBackend {
             norm: ImageNorm(parameters: norm, activation: activation))
     }
 
-    /// Whether a copy is made once, of few more rows than there are: small images are copied for each part of the outputs, and
-    /// stay in a cache. By one image, never by the batch.
+    /// Whether the copy has few more rows than there are: small images are copied for each part of the outputs, and stay in a
+    /// cache. By one image, never by the batch or the threads.
     private func normsWhileCopying(
         _ x: Tensor, _ weight: PreparedConvolution, _ geometry: ConvolutionGeometry, _ activation: Activation
     ) -> Bool {
@@ -41,7 +42,7 @@ extension CPUBackend {
         return roundsRows(form.whole, tokens: size.height * size.width)
     }
 
-    /// The norm of each image for the first one of x.
+    /// The norm as x's first image has it; the other images' factors follow.
     func imageNorm(_ norm: ImageNorm, of x: Tensor, findsRanges: Bool = false) -> ctti_image_norm {
         let factors = unsafe factors(of: norm.parameters, for: x, findsRanges: findsRanges)
         return unsafe ctti_image_norm(

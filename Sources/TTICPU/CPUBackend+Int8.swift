@@ -134,7 +134,7 @@ extension CPUBackend {
 
     /// gate(x · weightᵀ + bias), some rows and panels at a time: what comes before the gate is twice as large as the result, and
     /// stays in a cache. The bits are those of two operations.
-    /// - Parameter y: `[…, width]`, of 2 · width outputs; the width is a multiple of 32.
+    /// - Parameter y: `[…, width]`; the panels have 2 · width outputs, and the width is a multiple of 32.
     func multiplyGated(
         _ x: Tensor, _ panels: Int8Panels, into y: Tensor, bias: Tensor?, _ activation: Activation, _ order: GateOrder
     ) {

@@ -59,7 +59,7 @@ package final class CPUBackend: Backend {
     var sawNonFinite = false
     /// What `withScratch` gives; grown and kept.
     var scratch = Buffer(address: 0, byteCount: 0) {}
-    /// What a group norm does to each channel, while a convolution does it (`groupNormConvolve`); the same.
+    /// What a group norm does to each channel (`factors(of:for:)`); grown and kept.
     var normFactors = Buffer(address: 0, byteCount: 0) {}
 
     /// - Parameters:

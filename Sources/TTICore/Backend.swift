@@ -240,7 +240,7 @@ package protocol Backend: AnyObject {
         _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
         activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor
-    /// convolve(groupNorm(x, silu)).
+    /// convolve(groupNorm(x, activation)).
     func groupNormConvolve(
         _ x: Tensor, _ norm: GroupNormParameters, activation: Activation, _ weight: PreparedConvolution, bias: Tensor?,
         _ geometry: ConvolutionGeometry, adding residual: Tensor?

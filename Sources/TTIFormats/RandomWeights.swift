@@ -80,7 +80,7 @@ final class RandomWeights: WeightSource {
             case .float64:
                 let values = unsafe place.bindMemory(to: Double.self, capacity: count)
                 for index in 0..<count { unsafe values[index] = Double(mean + deviation * block[index]) }
-            default: break
+            default: preconditionFailure("random weights in \(dtype)")
             }
         }
     }

@@ -96,7 +96,7 @@ package struct Weights {
         guard tensor.dtype.isFloatingPoint else {
             throw FormatError(
                 .invalid, "model.dtype",
-                "the tensor \(quoted(name)) has elements of type \(tensor.dtype.safetensorsName), not F32, F16, BF16, F64 or F8",
+                "the tensor \(quoted(name)) has elements of type \(tensor.dtype.safetensorsName), not F32, F16, BF16, F64, F8_E4M3 or F8_E5M2",
                 at: source.place(of: name))
         }
         return tensor

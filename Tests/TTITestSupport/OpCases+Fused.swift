@@ -65,7 +65,7 @@ extension OpCase {
         _ activation: Activation = .silu, _ geometry: ConvolutionGeometry = ConvolutionGeometry(padding: 1),
         bias: Bool = true, residual: Bool = false, purpose: Purpose = .check
     ) -> OpCase {
-        let doubled = geometry.upsampling == 2 ? " upsampled" : ""
+        let doubled = geometry.upsampling == 2 ? " upsampled" : geometry.stride == 2 ? " stride 2" : ""
         let size = geometry.outputSize(height: height, width: width, kernelHeight: 3, kernelWidth: 3)
         return OpCase(
             "groupNormConvolve",
@@ -181,6 +181,7 @@ extension OpCase {
         feedForward(3, 16, 64, inner: 96, .geluTanh, .valueFirst, bias: true),
         feedForward(2, 70, 96, inner: 160, .gelu, .gateFirst, bias: true),
         feedForward(1, 150, 72, inner: 288, .silu, .valueFirst, bias: true, residual: false),
+        feedForward(1, 300, 2112, inner: 32, .silu, .valueFirst, residual: false),
         feedForward(2, 1, 512, inner: 1376, .silu, .gateFirst, purpose: .checkAndMeasure),
         feedForward(2, 256, 768, inner: 2816, .silu, .valueFirst, purpose: .measure),
         feedForward(2, 256, 1024, inner: 2816, .gelu, .valueFirst, purpose: .measure),

@@ -57,7 +57,9 @@ struct ComponentInputs {
     func floats(_ name: String, _ extents: [Int?], _ words: String) throws(TTIError) -> (values: [Float], shape: [Int])
     {
         let tensor = try tensor(name, extents, words)
-        guard tensor.dtype.isFloatingPoint else { throw fault("'\(name)' holds \(tensor.dtype), not F32, F16 or BF16") }
+        guard tensor.dtype.isFloatingPoint else {
+            throw fault("'\(name)' holds \(tensor.dtype), not floating-point numbers")
+        }
         let values = tensor.floats()
         guard values.allSatisfy(\.isFinite) else { throw fault("'\(name)' has a number that is not finite") }
         return (values, tensor.shape.array)
