@@ -37,7 +37,10 @@ extension CPUBackend {
         let size = geometry.outputSize(
             height: x.shape[1], width: x.shape[2], kernelHeight: weight.kernelHeight, kernelWidth: weight.kernelWidth)
         guard size.height > 0, size.width > 0, !CPUBackend.isSmall(size.height * size.width) else { return false }
-        if weight.form is IntegerConvolutionPanels { return [.identity, .relu, .silu].contains(activation) }
+        // Of other functions the largest value is not at an end (`largest`).
+        if weight.form is IntegerConvolutionPanels {
+            return activation == .identity || activation == .relu || activation == .silu
+        }
         guard let form = weight.form as? ConvolutionPanels else { return false }
         return roundsRows(form.whole, tokens: size.height * size.width)
     }

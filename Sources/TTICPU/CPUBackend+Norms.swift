@@ -93,7 +93,7 @@ extension CPUBackend {
                 unsafe kernels.pointee.combine_moments(
                     doubles, doubles + channels, moments + image * chunks.count * 2 * channels, pixels,
                     chunks.pixelsEach, channels)
-                unsafe combine(doubles, of: channels / groups, pixels: pixels, weight, parameters, into: factor)
+                unsafe joinGroups(doubles, of: channels / groups, pixels: pixels, weight, parameters, into: factor)
                 guard findsRanges else { continue }
                 for side in 0..<2 {
                     // Of the least ones only the least is kept, of the largest ones the largest.
@@ -109,7 +109,7 @@ extension CPUBackend {
     }
 
     /// An image's means and scales of channels from their moments, group by group.
-    private func combine(
+    private func joinGroups(
         _ moments: UnsafeMutablePointer<Double>, of width: Int, pixels: Int, _ weight: UnsafePointer<Float>,
         _ parameters: GroupNormParameters, into factor: UnsafeMutablePointer<Float>
     ) {

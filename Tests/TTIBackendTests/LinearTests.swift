@@ -154,7 +154,7 @@ import Testing
         }
     }
 
-    /// A norm, then a convolution in int8: in one operation, and in two.
+    /// A norm, then a convolution in int8: in one operation, and in two. Of more than 1024 pixels, so that one is one.
     static func normedConvolutions(
         _ set: CPUBackend.InstructionSet, _ x: HostTensor, weights: HostTensor, _ activation: Activation
     ) throws -> (one: [Float], two: [Float]) {
