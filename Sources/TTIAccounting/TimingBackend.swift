@@ -9,18 +9,21 @@ package struct OperationTiming: Sendable {
 }
 
 /// Another backend with a stopwatch: every operation is waited for and its time added up by name. Waiting costs a little, so
-/// the sum is an upper bound of the untimed run.
+/// the sum is an upper bound of the untimed run. The wait is when the next operation begins, as a backend may leave one undone
+/// until its result is moved.
 package final class TimingBackend: Backend {
     /// What does the work.
     package let timed: any Backend
     /// Whether the stopwatch runs; without it, calls are passed on as they are.
-    package var isOn = true
+    package var isOn = true { didSet { finish() } }
     /// Whether fused operations are timed as the primitives of their defaults, so that a norm before a product counts as a
     /// norm. Else the backend's own overrides are timed.
     package let splitsFused: Bool
     private let clock: WorkClock
     private var timings: [Key: OperationTiming] = [:]
     private var fault: DeviceError?
+    /// The last operation, which may not be done yet.
+    private var last: Key?
 
     private struct Key: Hashable {
         let name: String
@@ -37,30 +40,45 @@ package final class TimingBackend: Backend {
 
     /// Time by operation since the last `reset`, longest first.
     package var operations: [OperationTiming] {
-        timings.values.sorted { $0.seconds == $1.seconds ? $0.name < $1.name : $0.seconds > $1.seconds }
+        finish()
+        return timings.values.sorted { $0.seconds == $1.seconds ? $0.name < $1.name : $0.seconds > $1.seconds }
     }
 
     /// The sum over all operations since the last `reset`.
-    package var seconds: Double { timings.values.reduce(0) { $0 + $1.seconds } }
+    package var seconds: Double { operations.reduce(0) { $0 + $1.seconds } }
 
     /// Seconds by class.
     package var secondsByClass: [OperatorClass: Double] {
-        timings.values.reduce(into: [:]) { $0[$1.kind, default: 0] += $1.seconds }
+        operations.reduce(into: [:]) { $0[$1.kind, default: 0] += $1.seconds }
     }
 
-    package func reset() { timings.removeAll() }
+    package func reset() {
+        finish()
+        timings.removeAll()
+    }
 
     func time<Result>(_ name: String, _ kind: OperatorClass? = nil, _ operation: () -> Result) -> Result {
         guard isOn else { return operation() }
-        let start = clock.now
-        let result = operation()
-        do { try timed.synchronize() } catch { fault = fault ?? error }
-        let seconds = clock.now - start
-        let kind = kind ?? OperatorClass(operation: name)
-        let key = Key(name: name, kind: kind)
-        timings[key, default: OperationTiming(name: name, kind: kind)].calls += 1
-        timings[key, default: OperationTiming(name: name, kind: kind)].seconds += seconds
+        finish()
+        let key = Key(name: name, kind: kind ?? OperatorClass(operation: name))
+        let result = time(key, operation)
+        timings[key]?.calls += 1
+        last = key
         return result
+    }
+
+    private func time<Result>(_ key: Key, _ work: () -> Result) -> Result {
+        let start = clock.now
+        let result = work()
+        timings[key, default: OperationTiming(name: key.name, kind: key.kind)].seconds += clock.now - start
+        return result
+    }
+
+    /// Waits for the last operation.
+    private func finish() {
+        guard let key = last else { return }
+        last = nil
+        time(key) { do throws(DeviceError) { try timed.synchronize() } catch { fault = fault ?? error } }
     }
 
     private func throwFault() throws(DeviceError) {
@@ -80,8 +98,14 @@ package final class TimingBackend: Backend {
     package var issuesAhead: Bool { timed.issuesAhead }
     package var arena: Arena { timed.arena }
 
-    package func reserve(arenaBytes: Int) throws(DeviceError) { try timed.reserve(arenaBytes: arenaBytes) }
-    package func allocate(_ shape: Shape, _ dtype: DType) -> Tensor { timed.allocate(shape, dtype) }
+    package func reserve(arenaBytes: Int) throws(DeviceError) {
+        finish()
+        try timed.reserve(arenaBytes: arenaBytes)
+    }
+    package func allocate(_ shape: Shape, _ dtype: DType) -> Tensor {
+        finish()
+        return timed.allocate(shape, dtype)
+    }
     package func prepare(matrix: HostTensor, for use: MatrixUse) throws(DeviceError) -> PreparedMatrix {
         try timed.prepare(matrix: matrix, for: use)
     }
@@ -93,16 +117,22 @@ package final class TimingBackend: Backend {
     }
     package func prepare(table: HostTensor) throws(DeviceError) -> Tensor { try timed.prepare(table: table) }
     package func prepare(constant: HostTensor) throws(DeviceError) -> Tensor { try timed.prepare(constant: constant) }
-    package func write(_ source: HostTensor, to tensor: Tensor) { timed.write(source, to: tensor) }
+    package func write(_ source: HostTensor, to tensor: Tensor) {
+        finish()
+        timed.write(source, to: tensor)
+    }
     package func read(_ tensor: Tensor) throws(DeviceError) -> [Float] {
+        finish()
         try throwFault()
         return try timed.read(tensor)
     }
     package func readIntegers(_ tensor: Tensor) throws(DeviceError) -> [Int32] {
+        finish()
         try throwFault()
         return try timed.readIntegers(tensor)
     }
     package func synchronize() throws(DeviceError) {
+        finish()
         try throwFault()
         try timed.synchronize()
     }
@@ -112,6 +142,11 @@ package final class TimingBackend: Backend {
         return TimedProgram(body)
     }
     package func copy(_ source: Tensor, to target: Tensor) { time("copy") { timed.copy(source, to: target) } }
+    /// Does not wait for what made the result: it may be made in its new place.
+    package func move(_ source: Tensor, to target: Tensor) {
+        guard isOn else { return timed.move(source, to: target) }
+        time(Key(name: "copy", kind: .other)) { timed.move(source, to: target) }
+    }
 }
 
 private final class TimedProgram: Program {

@@ -12,14 +12,13 @@ extension CPUBackend {
             unsafe attendOneByOne(call, q, k, v, scale, mask, into: result.floats)
             return result
         }
-        let mark = arena.mark
-        let (wideK, wideV) = (widened(k), widened(v))
         if attentionForm == .eager, call.queries >= AttentionForm.fewestEagerQueries {
-            attendEagerly(call, q, wideK, wideV, scale, mask, into: result)
+            let mark = arena.mark
+            attendEagerly(call, q, widened(k), widened(v), scale, mask, into: result)
+            arena.rewind(to: mark)
         } else {
-            unsafe attendInBlocks(call, q, wideK, wideV, scale, mask, into: result.floats)
+            unsafe attendInBlocks(call, q, k, v, scale, mask, into: result.floats)
         }
-        arena.rewind(to: mark)
         return result
     }
 
@@ -36,6 +35,28 @@ extension CPUBackend {
         return copy.columns
     }
 
+    /// Some rows of an entry as float32.
+    /// - Parameters:
+    ///   - scratch: room for them.
+    ///   - body: gets the entry's first row, of which only `places` may be read, and floats from row to row.
+    private func withFloats(
+        _ columns: Columns, of entry: Int, _ places: Range<Int>, _ scratch: UnsafeMutablePointer<Float>,
+        _ body: (UnsafePointer<Float>, Int) -> Void
+    ) {
+        let (count, type) = (columns.count, columns.tensor.dtype)
+        let first = entry * columns.tensor.shape[1]
+        guard type != .float32 else {
+            return unsafe body(columns.floats + first * columns.rowStride, columns.rowStride)
+        }
+        let source = unsafe columns.pointer
+        for place in places {
+            unsafe CPUBackend.widen(
+                source + (first + place) * columns.rowStride * type.byteCount, type,
+                to: scratch + (place - places.lowerBound) * count, count: count)
+        }
+        unsafe body(scratch - places.lowerBound * count, count)
+    }
+
     private func attendInBlocks(
         _ call: AttentionCall, _ q: Columns, _ k: Columns, _ v: Columns, _ scale: Float, _ mask: AttentionMask,
         into out: UnsafeMutablePointer<Float>
@@ -50,22 +71,26 @@ extension CPUBackend {
         let valuePanelCount = onTiles ? wholeKeys * wholeWidth / 2 : keys * wholeWidth
         let headCount = keyPanelCount + valuePanelCount
         let kernels = unsafe ctti_attention(isa, onTiles)!
-        let (queryRows, keyRows, valueRows) = unsafe (q.floats, k.floats, v.floats)
+        let queryRows = unsafe q.floats
         let (keyBias, scoreBias) = unsafe (mask.keyBias?.floats, mask.scoreBias?.floats)
         unsafe withScratch(call.keyBatch * heads * headCount) { panels in
             // All heads of some keys at a time: their rows are read from end to end.
             let parts = (keys + panel - 1) / panel
-            forRows(call.keyBatch * parts, cost: 4 * panel * q.count) { range in
-                for task in range {
-                    let (entry, part) = task.quotientAndRemainder(dividingBy: parts)
+            unsafe pool.forEach(call.keyBatch * parts, scratch: panel * q.count) { task, scratch in
+                let (entry, part) = task.quotientAndRemainder(dividingBy: parts)
+                let places = part * panel..<min(keys, (part + 1) * panel)
+                let own = unsafe panels + entry * heads * headCount
+                unsafe withFloats(k, of: entry, places, scratch) { rows, stride in
                     for head in 0..<heads {
-                        let own = unsafe panels + (entry * heads + head) * headCount
                         unsafe kernels.pointee.pack_keys(
-                            own, keyRows + entry * keys * k.rowStride + head * width, k.rowStride, keys, width,
-                            part * panel)
+                            own + head * headCount, rows + head * width, stride, keys, width, places.lowerBound)
+                    }
+                }
+                unsafe withFloats(v, of: entry, places, scratch) { rows, stride in
+                    for head in 0..<heads {
                         unsafe kernels.pointee.pack_values(
-                            own + keyPanelCount, valueRows + entry * keys * v.rowStride + head * width, v.rowStride,
-                            keys, width, part * panel)
+                            own + head * headCount + keyPanelCount, rows + head * width, stride, keys, width,
+                            places.lowerBound)
                     }
                 }
             }

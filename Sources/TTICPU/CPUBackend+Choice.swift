@@ -61,6 +61,7 @@ extension CPUBackend {
     }
 
     package func unmask(_ logits: Tensor, at places: Tensor, _ state: SamplingState, in grid: MaskedGrid) {
+        finishHeld()
         let (images, width) = (grid.tokens.shape[0], grid.tokens.shape[1])
         let (count, vocabulary) = (places.shape[1], logits.shape.last)
         let rowImages = logits.shape[0]

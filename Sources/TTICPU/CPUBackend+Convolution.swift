@@ -74,25 +74,33 @@ extension CPUBackend {
     ) -> Tensor {
         precondition(x.shape.rank == 4 && x.shape[3] == weight.inputs, "\(x.shape) convolved with \(weight.shape)")
         precondition(geometry.upsampling == 1 || geometry.upsampling == 2, "upsampling \(geometry.upsampling)")
-        let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2])
+        let (height, width) = (x.shape[1], x.shape[2])
         let size = geometry.outputSize(
             height: height, width: width, kernelHeight: weight.kernelHeight, kernelWidth: weight.kernelWidth)
         precondition(size.height > 0 && size.width > 0, "\(x.shape) convolved with \(weight.shape)")
         var shape = x.shape
         (shape[1], shape[2], shape[3]) = (size.height, size.width, weight.outputs)
         let y = allocate(shape, .float32)
-        guard y.elementCount > 0 else { return y }
-        if let integers = weight.form as? IntegerConvolutionPanels {
-            convolveIntegers(
-                x, weight, integers, bias: bias, geometry, activation, adding: residual, norm: norm, into: y)
-            return y
+        if y.elementCount > 0 {
+            hold(.convolution(x, weight, bias: bias, geometry, activation, norm: norm), adding: residual, into: y)
         }
+        return y
+    }
+
+    func convolve(
+        _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
+        _ activation: Activation, adding residual: Tensor?, norm: ImageNorm?, into y: Tensor
+    ) {
+        if let integers = weight.form as? IntegerConvolutionPanels {
+            return convolveIntegers(
+                x, weight, integers, bias: bias, geometry, activation, adding: residual, norm: norm, into: y)
+        }
+        let batch = x.shape[0]
         let form = unsafe unsafeDowncast(weight.form, to: ConvolutionPanels.self)
         let product = unsafe product(x, form.whole, y, bias: bias, activation, adding: residual)
-        let isRounded = roundsRows(form.whole, tokens: size.height * size.width)
+        let isRounded = roundsRows(form.whole, tokens: y.shape[1] * y.shape[2])
         if weight.kernelHeight * weight.kernelWidth == 1 && geometry == ConvolutionGeometry() {
-            unsafe multiply(product, panels: form.whole.count, rounded: isRounded)
-            return y
+            return unsafe multiply(product, panels: form.whole.count, rounded: isRounded)
         }
         var call = unsafe ctti_convolution(x, weight, geometry, product, into: y)
         if let norm { unsafe call.norm = imageNorm(norm, of: x) }
@@ -116,7 +124,6 @@ extension CPUBackend {
             unsafe convolve(
                 call, batch: batch, imageSize: y.elementCount / batch, form.whole.count, isRounded ? .rounded : .whole)
         }
-        return y
     }
 
     /// Whether rounded rows of so many pixels are one block, cut up by outputs: the kernel is larger than the image, and read once.

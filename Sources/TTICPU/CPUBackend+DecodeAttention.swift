@@ -53,6 +53,7 @@ extension CPUBackend {
     }
 
     package func append(_ k: Columns, _ v: Columns, to cache: KeyValueCache, at position: Tensor) {
+        finishHeld()
         let shape = cache.keys.shape
         let (batch, heads, capacity, width) = (shape[0], shape[1], shape[2], shape[3])
         let place = unsafe Int(position.integers[0])

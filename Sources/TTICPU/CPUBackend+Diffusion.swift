@@ -3,6 +3,7 @@ package import TTICore
 extension CPUBackend {
     // Bound by nothing: a hundred multiply-adds for every one of a few ten thousand latents, beside 10¹² of the network.
     package func combine(_ output: Tensor, in state: DiffusionState) {
+        finishHeld()
         state.check(output)
         let kept = state.keptCount
         let (rows, columns, count) = (2 + kept, 4 + kept, output.elementCount)

@@ -185,6 +185,7 @@ extension CPUBackend {
     }
 
     package func increment(in counter: Tensor) {
+        finishHeld()
         let elements = unsafe counter.integers
         for index in 0..<counter.elementCount { unsafe elements[index] &+= 1 }
     }

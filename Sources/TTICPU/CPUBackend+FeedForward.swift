@@ -18,9 +18,12 @@ extension CPUBackend {
                 return linear(gated, output, bias: outputBias, activation: .identity, adding: residual)
             }
             if let wide = input.form as? Panels, let narrow = output.form as? Panels, roundsRows(wide, tokens: tokens) {
-                return gatedFeedForwardRounded(
-                    x, wide, inputBias: inputBias, narrow, outputBias: outputBias, activation: activation,
-                    order: order, adding: residual)
+                let y = allocate(x.shape.replacingLast(output.outputs), .float32)
+                hold(
+                    .gatedFeedForward(
+                        x, input: wide, inputBias: inputBias, output: narrow, outputBias: outputBias, activation, order),
+                    adding: residual, into: y)
+                return y
             }
         }
         let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)

@@ -84,17 +84,22 @@ extension CPUBackend {
     ) -> Tensor {
         precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
-        guard y.elementCount > 0 else { return y }
+        if y.elementCount > 0 { hold(.linear(x, weight, bias: bias, activation), adding: residual, into: y) }
+        return y
+    }
+
+    func multiply(
+        _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
+        into y: Tensor
+    ) {
         if weightType == .int8 {
             let panels = unsafe unsafeDowncast(weight.form, to: Int8Panels.self)
-            multiply(x, panels, into: y, bias: bias, activation, adding: residual)
-            return y
+            return multiply(x, panels, into: y, bias: bias, activation, adding: residual)
         }
         let panels = unsafe unsafeDowncast(weight.form, to: Panels.self)
         let product = unsafe product(x, panels, y, bias: bias, activation, adding: residual)
         let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
         unsafe multiply(product, panels: panels.count, rounded: roundsRows(panels, tokens: tokens))
-        return y
     }
 
     /// Whether a product rounds its rows to bfloat16, which AMX's tiles and VDPBF16PS multiply: by the tokens (or pixels) of

@@ -70,12 +70,11 @@ extension CPUBackend {
 
     /// A gated feed-forward whose products round their rows: what is between them is only ever read as bfloat16, so it is
     /// written as that.
-    func gatedFeedForwardRounded(
+    func gateRounded(
         _ x: Tensor, _ wide: Panels, inputBias: Tensor?, _ narrow: Panels, outputBias: Tensor?,
-        activation: Activation, order: GateOrder, adding residual: Tensor?
-    ) -> Tensor {
+        activation: Activation, order: GateOrder, adding residual: Tensor?, into y: Tensor
+    ) {
         let width = narrow.inputs
-        let y = allocate(x.shape.replacingLast(narrow.outputs), .float32)
         var first = unsafe product(x, wide, y, bias: nil, activation, adding: nil)
         unsafe first.outputs = 2 * width
         if let inputBias {
@@ -105,6 +104,5 @@ extension CPUBackend {
             }
             unsafe multiply(gated, second, inner, panels: narrow.count)
         }
-        return y
     }
 }

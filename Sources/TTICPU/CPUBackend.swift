@@ -9,7 +9,8 @@ package import TTICore
 /// bfloat16 too (`roundsRows`), and with AMX so does attention of as many queries; nothing else does. With int8 weights every product quantises its
 /// rows; tables and the cache are bfloat16, and so are convolutions but on tiles, which do these in int8, too.
 ///
-/// Operations run at once, on the caller's thread and the pool's; `synchronize` waits for nothing and only reports.
+/// Operations run at once, on the caller's thread and the pool's, but for the last product or convolution, which is done when the
+/// next operation comes or its result is asked for: it may have been moved by then (`HeldWork`).
 package final class CPUBackend: Backend {
     /// Which kernels are used; tests force each.
     package enum InstructionSet: String, CaseIterable, Sendable {
@@ -57,6 +58,8 @@ package final class CPUBackend: Backend {
     package var measuresProcessorTime = false
     /// Set by operations of choice that meet a number that is not finite; reported by `synchronize`.
     var sawNonFinite = false
+    /// The last operation, when it is not done yet.
+    var held: HeldWork?
     /// What `withScratch` gives; grown and kept.
     var scratch = Buffer(address: 0, byteCount: 0) {}
     /// What a group norm does to each channel (`factors(of:for:)`); grown and kept.
@@ -84,12 +87,16 @@ package final class CPUBackend: Backend {
     // MARK: Memory
 
     package func reserve(arenaBytes: Int) throws(DeviceError) {
+        finishHeld()
         guard arenaBytes > arena.buffer.byteCount else { return arena.rewind(to: 0) }
         arena = Arena(buffer: Buffer(address: 0, byteCount: 0) {})
         arena = Arena(buffer: try CPUBackend.allocatePages(arenaBytes))
     }
 
-    package func allocate(_ shape: Shape, _ dtype: DType) -> Tensor { arena.allocate(shape, dtype) }
+    package func allocate(_ shape: Shape, _ dtype: DType) -> Tensor {
+        finishHeld()
+        return arena.allocate(shape, dtype)
+    }
 
     /// Zeroed pages of their own, given back when the buffer goes.
     static func allocatePages(_ byteCount: Int) throws(DeviceError) -> Buffer {
@@ -129,6 +136,7 @@ package final class CPUBackend: Backend {
 
     package func write(_ source: HostTensor, to tensor: Tensor) {
         precondition(source.elementCount == tensor.elementCount, "\(source.shape) to \(tensor.shape)")
+        finishHeld()
         guard let bytes = unsafe source.bytes?.baseAddress else { return }
         let (count, size) = (tensor.elementCount, source.dtype.byteCount)
         let chunk = 1 << 18
@@ -159,18 +167,24 @@ package final class CPUBackend: Backend {
     }
 
     package func synchronize() throws(DeviceError) {
+        finishHeld()
         guard sawNonFinite else { return }
         sawNonFinite = false
         throw DeviceError(.notANumber, "a logit that is not finite reached the choice of a token")
     }
 
     package func record(_ body: @escaping () -> Void) -> any Program {
-        body()
-        return ClosureProgram(body)
+        let program = ClosureProgram {
+            body()
+            self.finishHeld()
+        }
+        program.replay()
+        return program
     }
 
     package func copy(_ source: Tensor, to target: Tensor) {
         precondition(source.byteCount == target.byteCount, "\(source.shape) to \(target.shape)")
+        finishHeld()
         unsafe memmove(target.pointer, source.pointer, source.byteCount)
     }
 }

@@ -54,6 +54,7 @@ struct Alternatives {
         for (number, way) in comparison.ways.enumerated() {
             backend.arena.rewind(to: mark)
             let result = way.work()
+            try backend.synchronize()
             for (index, value) in comparison.expected {
                 errors[number] = max(errors[number], abs(Double(unsafe result.elements[index]) - value) / largest)
             }
@@ -64,6 +65,7 @@ struct Alternatives {
                 backend.arena.rewind(to: mark)
                 let start = clock()
                 _ = way.work()
+                try backend.synchronize()
                 times[number].append(clock() - start)
             }
         }

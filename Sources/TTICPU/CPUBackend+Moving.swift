@@ -1,0 +1,84 @@
+package import TTICore
+
+/// A product or convolution that is not done yet: a scope may still move its result, and then nothing needs to be copied.
+struct HeldWork {
+    enum Operation {
+        case linear(Tensor, PreparedMatrix, bias: Tensor?, Activation)
+        case gatedFeedForward(
+            Tensor, input: Panels, inputBias: Tensor?, output: Panels, outputBias: Tensor?, Activation, GateOrder)
+        case convolution(
+            Tensor, PreparedConvolution, bias: Tensor?, ConvolutionGeometry, Activation, norm: ImageNorm?)
+    }
+
+    let operation: Operation
+    let residual: Tensor?
+    /// Where the result goes.
+    fileprivate(set) var result: Tensor
+
+    /// Whether the result can be made in a place that is not its own: nobody reads there what somebody else has written by
+    /// then. A thread reads a number of the residual right before it writes there, but for an activation, which comes between.
+    fileprivate func canGo(to target: Tensor) -> Bool {
+        let operandsStay: Bool
+        let activation: Activation
+        switch operation {
+        case .linear(let x, _, let bias, let function):
+            operandsStay = !target.overlaps(x) && !target.overlaps(bias)
+            activation = function
+        case .gatedFeedForward(let x, _, let inputBias, _, let outputBias, _, _):
+            operandsStay = !target.overlaps(x) && !target.overlaps(inputBias) && !target.overlaps(outputBias)
+            activation = .identity
+        case .convolution(let x, _, let bias, _, let function, let norm):
+            operandsStay =
+                !target.overlaps(x) && !target.overlaps(bias) && !target.overlaps(norm?.parameters.weight)
+                && !target.overlaps(norm?.parameters.bias)
+            activation = function
+        }
+        guard operandsStay, let residual else { return operandsStay }
+        return residual.address == target.address && activation == .identity || !target.overlaps(residual)
+    }
+}
+
+extension CPUBackend {
+    /// Leaves work until something else is asked for, or what it makes.
+    func hold(_ operation: HeldWork.Operation, adding residual: Tensor?, into result: Tensor) {
+        held = HeldWork(operation: operation, residual: residual, result: result)
+    }
+
+    /// Does what is held. Every operation begins with this, mostly in `allocate`.
+    func finishHeld() {
+        guard let work = held else { return }
+        held = nil
+        switch work.operation {
+        case .linear(let x, let weight, let bias, let activation):
+            multiply(x, weight, bias: bias, activation, adding: work.residual, into: work.result)
+        case .gatedFeedForward(let x, let input, let inputBias, let output, let outputBias, let activation, let order):
+            gateRounded(
+                x, input, inputBias: inputBias, output, outputBias: outputBias, activation: activation, order: order,
+                adding: work.residual, into: work.result)
+        case .convolution(let x, let weight, let bias, let geometry, let activation, let norm):
+            convolve(
+                x, weight, bias: bias, geometry, activation, adding: work.residual, norm: norm, into: work.result)
+        }
+    }
+
+    package func move(_ source: Tensor, to target: Tensor) {
+        precondition(source.byteCount == target.byteCount, "\(source.shape) to \(target.shape)")
+        if let work = held, work.result.address == source.address, work.result.byteCount == source.byteCount,
+            work.canGo(to: target)
+        {
+            held?.result = Tensor(
+                buffer: target.buffer, byteOffset: target.byteOffset, shape: work.result.shape,
+                dtype: work.result.dtype)
+            return
+        }
+        copy(source, to: target)
+    }
+}
+
+extension Tensor {
+    /// Whether the two share memory.
+    fileprivate func overlaps(_ other: Tensor?) -> Bool {
+        guard let other else { return false }
+        return address < other.address + UInt(other.byteCount) && other.address < address + UInt(byteCount)
+    }
+}
