@@ -201,6 +201,17 @@ extension CPUBackend {
         }
     }
 
+    /// The same, with memory for `scratch` numbers that no other thread uses meanwhile.
+    func forRows(
+        _ rows: Int, cost: Int, scratch: Int, _ body: (Range<Int>, UnsafeMutablePointer<Float>) -> Void
+    ) {
+        guard rows > 0 else { return }
+        let pieces = max(1, min(rows, 4 * pool.threadCount, rows * cost / 16384))
+        unsafe pool.forEach(pieces, scratch: scratch) { piece, scratch in
+            unsafe body(piece * rows / pieces..<(piece + 1) * rows / pieces, scratch)
+        }
+    }
+
     /// Memory for `count` numbers, contents undefined, that all threads of one operation share. Kept from call to call: fresh
     /// pages would cost more than small operations do. Not to be called from inside `body`.
     func withScratch(_ count: Int, _ body: (UnsafeMutablePointer<Float>) -> Void) {

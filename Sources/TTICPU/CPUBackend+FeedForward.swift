@@ -7,7 +7,7 @@ extension CPUBackend {
         _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
         activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor {
-        let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
+        let tokens = tokens(x)
         let width = output.inputs
         // Few rows are bound by the weights.
         if tokens >= 16, input.outputs == 2 * width, width % 32 == 0, x.elementCount > 0 {

@@ -72,10 +72,10 @@ extension CPUBackend {
     /// Rows are quantised as they come, each with a scale of its own; sums are exact, so the path changes no bit.
     func multiply(
         _ x: Tensor, _ panels: Int8Panels, into y: Tensor, bias: Tensor?, _ activation: Activation,
-        adding residual: Tensor?
+        adding residual: Tensor?, norm: NormParameters? = nil
     ) {
         if let residual { precondition(residual.shape == y.shape, "residual \(residual.shape) to \(y.shape)") }
-        unsafe withQuantizedRows(x, panels, bias: bias) { product in
+        unsafe withQuantizedRows(x, panels, bias: bias, norm: norm) { product in
             var product = unsafe product
             unsafe product.residual = residual.map { unsafe UnsafePointer($0.floats) }
             unsafe product.y = y.floats
@@ -105,7 +105,8 @@ extension CPUBackend {
 
     /// A product of x, quantised, that writes nowhere yet.
     private func withQuantizedRows(
-        _ x: Tensor, _ panels: Int8Panels, bias: Tensor?, _ body: (ctti_int8_product) -> Void
+        _ x: Tensor, _ panels: Int8Panels, bias: Tensor?, norm: NormParameters? = nil,
+        _ body: (ctti_int8_product) -> Void
     ) {
         let (rows, inputs, padded, outputs) = (x.rowCount, panels.inputs, panels.paddedInputs, panels.outputs)
         if let bias { precondition(bias.elementCount == outputs, "bias \(bias.shape) to \(outputs) outputs") }
@@ -117,10 +118,11 @@ extension CPUBackend {
         unsafe withScratch(wholeRows * (stride / 4 + 1)) { scratch in
             let scales = unsafe scratch + wholeRows * stride / 4
             let quantized = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt8.self)
-            forRows(rows, cost: 2 * inputs) { range in
+            unsafe forNormedRows(
+                source, stride: inputs, rows: rows, width: inputs, norm, cost: 2 * inputs
+            ) { first, count, x in
                 unsafe ctti_quantize_rows(
-                    isa, quantized + range.lowerBound * stride, stride, scales + range.lowerBound,
-                    source + range.lowerBound * inputs, inputs, range.count, inputs, padded)
+                    isa, quantized + first * stride, stride, scales + first, x, inputs, count, inputs, padded)
             }
             unsafe body(
                 ctti_int8_product(

@@ -84,23 +84,43 @@ extension CPUBackend {
     ) -> Tensor {
         precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
-        if y.elementCount > 0 { hold(.linear(x, weight, bias: bias, activation), adding: residual, into: y) }
+        if y.elementCount > 0 { hold(.linear(x, weight, bias: bias, activation, norm: nil), adding: residual, into: y) }
         return y
     }
 
+    /// Where a product makes its rows integers or bfloat16 first, it norms them on the way: the norm's result is never written.
+    /// The bits are those of two operations.
+    package func normLinear(
+        _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
+    ) -> Tensor {
+        let isCopied = weightType == .int8 || (weight.form as? Panels).map { roundsRows($0, tokens: tokens(x)) } ?? false
+        guard isCopied else {
+            return linear(self.norm(x, norm), weight, bias: bias, activation: activation, adding: nil)
+        }
+        precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
+        checkNorm(x, norm)
+        let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
+        if y.elementCount > 0 { hold(.linear(x, weight, bias: bias, activation, norm: norm), adding: nil, into: y) }
+        return y
+    }
+
+    /// - Parameter norm: of x, before anything else; only where rows become integers or bfloat16.
     func multiply(
         _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
-        into y: Tensor
+        norm: NormParameters?, into y: Tensor
     ) {
         if weightType == .int8 {
             let panels = unsafe unsafeDowncast(weight.form, to: Int8Panels.self)
-            return multiply(x, panels, into: y, bias: bias, activation, adding: residual)
+            return multiply(x, panels, into: y, bias: bias, activation, adding: residual, norm: norm)
         }
         let panels = unsafe unsafeDowncast(weight.form, to: Panels.self)
         let product = unsafe product(x, panels, y, bias: bias, activation, adding: residual)
-        let tokens = x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0]
-        unsafe multiply(product, panels: panels.count, rounded: roundsRows(panels, tokens: tokens))
+        unsafe multiply(
+            product, panels: panels.count, rounded: roundsRows(panels, tokens: tokens(x)), norm: norm)
     }
+
+    /// The tokens of one entry of the batch.
+    func tokens(_ x: Tensor) -> Int { x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0] }
 
     /// Whether a product rounds its rows to bfloat16, which AMX's tiles and VDPBF16PS multiply: by the tokens (or pixels) of
     /// one entry of the batch, never by the batch.
@@ -125,8 +145,8 @@ extension CPUBackend {
     }
 
     /// Cut up as the threads like it: the bits do not depend on it.
-    func multiply(_ product: ctti_product, panels: Int, rounded: Bool) {
-        if rounded { return unsafe multiplyRounded(product, panels: panels) }
+    func multiply(_ product: ctti_product, panels: Int, rounded: Bool, norm: NormParameters? = nil) {
+        if rounded { return unsafe multiplyRounded(product, panels: panels, norm: norm) }
         let (rows, inputs) = unsafe (product.rows, product.segments * product.segment_depth)
         // Blocks of rows that stay in the second-level cache.
         let rowBlocks = (rows + 111) / 112

@@ -3,7 +3,7 @@ package import TTICore
 /// A product or convolution that is not done yet: a scope may still move its result, and then nothing needs to be copied.
 struct HeldWork {
     enum Operation {
-        case linear(Tensor, PreparedMatrix, bias: Tensor?, Activation)
+        case linear(Tensor, PreparedMatrix, bias: Tensor?, Activation, norm: NormParameters?)
         case gatedFeedForward(
             Tensor, input: Panels, inputBias: Tensor?, output: Panels, outputBias: Tensor?, Activation, GateOrder)
         case convolution(
@@ -21,8 +21,10 @@ struct HeldWork {
         let operandsStay: Bool
         let activation: Activation
         switch operation {
-        case .linear(let x, _, let bias, let function):
-            operandsStay = !target.overlaps(x) && !target.overlaps(bias)
+        case .linear(let x, _, let bias, let function, let norm):
+            operandsStay =
+                !target.overlaps(x) && !target.overlaps(bias) && !target.overlaps(norm?.weight)
+                && !target.overlaps(norm?.bias)
             activation = function
         case .gatedFeedForward(let x, _, let inputBias, _, let outputBias, _, _):
             operandsStay = !target.overlaps(x) && !target.overlaps(inputBias) && !target.overlaps(outputBias)
@@ -49,8 +51,8 @@ extension CPUBackend {
         guard let work = held else { return }
         held = nil
         switch work.operation {
-        case .linear(let x, let weight, let bias, let activation):
-            multiply(x, weight, bias: bias, activation, adding: work.residual, into: work.result)
+        case .linear(let x, let weight, let bias, let activation, let norm):
+            multiply(x, weight, bias: bias, activation, adding: work.residual, norm: norm, into: work.result)
         case .gatedFeedForward(let x, let input, let inputBias, let output, let outputBias, let activation, let order):
             gateRounded(
                 x, input, inputBias: inputBias, output, outputBias: outputBias, activation: activation, order: order,

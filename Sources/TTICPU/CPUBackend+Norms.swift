@@ -32,7 +32,30 @@ extension CPUBackend {
         return result
     }
 
-    private func checkNorm(_ x: Tensor, _ parameters: NormParameters) {
+    /// Rows that somebody makes something else of: `body` gets `count` of them from `first` on, normed, a row at a time.
+    /// - Parameters:
+    ///   - x: rows of `width` numbers, `stride` apart; they are read as they are without a norm, all at once.
+    ///   - cost: of a row beside its norm, in reads and writes of an element.
+    func forNormedRows(
+        _ x: UnsafePointer<Float>, stride: Int, rows: Int, width: Int, _ norm: NormParameters?, cost: Int,
+        _ body: (_ first: Int, _ count: Int, _ x: UnsafePointer<Float>) -> Void
+    ) {
+        guard let norm else {
+            return forRows(rows, cost: cost) { range in
+                unsafe body(range.lowerBound, range.count, x + range.lowerBound * stride)
+            }
+        }
+        let (weight, bias, kernels) = unsafe (norm.weight?.floats, norm.bias?.floats, ctti_norm(isa)!)
+        unsafe forRows(rows, cost: cost + 3 * width, scratch: width) { range, normed in
+            for row in range {
+                unsafe kernels.pointee.rows(
+                    normed, x + row * stride, 1, width, norm.kind == .rms, norm.epsilon, weight, bias, nil)
+                unsafe body(row, 1, normed)
+            }
+        }
+    }
+
+    func checkNorm(_ x: Tensor, _ parameters: NormParameters) {
         let width = x.shape.last
         precondition(
             parameters.weight?.elementCount ?? width == width && parameters.bias?.elementCount ?? width == width,
