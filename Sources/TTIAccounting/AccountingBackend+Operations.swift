@@ -148,15 +148,13 @@ extension AccountingBackend {
         let kind = isSelf ? OperatorClass.spatialAttention : .crossAttention
         let text = "[\(batch), \(queries), \(q.count)] over \(k.tensor.shape[0]) × \(keys), \(heads) heads"
         let y = allocate([batch, queries, q.count], activationType)
-        // A CPU widens what it cast when many queries read it.
-        let mark = arena.mark
-        if queries >= 4 {
+        if attentionForm == .eager, queries >= AttentionForm.fewestEagerQueries {
+            let mark = arena.mark
+            defer { arena.rewind(to: mark) }
+            // A CPU widens what it cast.
             for part in [k, v] where part.tensor.dtype != activationType {
                 _ = allocate(part.tensor.shape.replacingLast(part.count), activationType)
             }
-        }
-        defer { arena.rewind(to: mark) }
-        if attentionForm == .eager, queries >= AttentionForm.fewestEagerQueries {
             noteEagerly(q, k, v, shape, kind, text, mask, into: y)
             return y
         }

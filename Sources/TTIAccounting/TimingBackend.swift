@@ -15,7 +15,12 @@ package final class TimingBackend: Backend {
     /// What does the work.
     package let timed: any Backend
     /// Whether the stopwatch runs; without it, calls are passed on as they are.
-    package var isOn = true { didSet { finish() } }
+    package var isOn = true {
+        didSet {
+            finish()
+            if isOn { wait() }
+        }
+    }
     /// Whether fused operations are timed as the primitives of their defaults, so that a norm before a product counts as a
     /// norm. Else the backend's own overrides are timed.
     package let splitsFused: Bool
@@ -78,7 +83,11 @@ package final class TimingBackend: Backend {
     private func finish() {
         guard let key = last else { return }
         last = nil
-        time(key) { do throws(DeviceError) { try timed.synchronize() } catch { fault = fault ?? error } }
+        time(key, wait)
+    }
+
+    private func wait() {
+        do throws(DeviceError) { try timed.synchronize() } catch { fault = fault ?? error }
     }
 
     private func throwFault() throws(DeviceError) {
@@ -142,11 +151,8 @@ package final class TimingBackend: Backend {
         return TimedProgram(body)
     }
     package func copy(_ source: Tensor, to target: Tensor) { time("copy") { timed.copy(source, to: target) } }
-    /// Does not wait for what made the result: it may be made in its new place.
-    package func move(_ source: Tensor, to target: Tensor) {
-        guard isOn else { return timed.move(source, to: target) }
-        time(Key(name: "copy", kind: .other)) { timed.move(source, to: target) }
-    }
+    /// Takes no time, and does not wait for what makes the result.
+    package func redirect(_ source: Tensor, to target: Tensor) -> Bool { timed.redirect(source, to: target) }
 }
 
 private final class TimedProgram: Program {

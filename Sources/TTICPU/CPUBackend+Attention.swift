@@ -76,28 +76,32 @@ extension CPUBackend {
         unsafe withScratch(call.keyBatch * heads * headCount) { panels in
             // All heads of some keys at a time: their rows are read from end to end.
             let parts = (keys + panel - 1) / panel
-            unsafe pool.forEach(call.keyBatch * parts, scratch: panel * q.count) { task, scratch in
-                let (entry, part) = task.quotientAndRemainder(dividingBy: parts)
-                let places = part * panel..<min(keys, (part + 1) * panel)
-                let own = unsafe panels + entry * heads * headCount
-                unsafe withFloats(k, of: entry, places, scratch) { rows, stride in
-                    for head in 0..<heads {
-                        unsafe kernels.pointee.pack_keys(
-                            own + head * headCount, rows + head * width, stride, keys, width, places.lowerBound)
+            let numbers = panel * q.count
+            unsafe forRows(call.keyBatch * parts, cost: 4 * numbers, scratch: numbers) { range, scratch in
+                for task in range {
+                    let (entry, part) = task.quotientAndRemainder(dividingBy: parts)
+                    let places = part * panel..<min(keys, (part + 1) * panel)
+                    let own = unsafe panels + entry * heads * headCount
+                    unsafe withFloats(k, of: entry, places, scratch) { rows, stride in
+                        for head in 0..<heads {
+                            unsafe kernels.pointee.pack_keys(
+                                own + head * headCount, rows + head * width, stride, keys, width, places.lowerBound)
+                        }
                     }
-                }
-                unsafe withFloats(v, of: entry, places, scratch) { rows, stride in
-                    for head in 0..<heads {
-                        unsafe kernels.pointee.pack_values(
-                            own + head * headCount + keyPanelCount, rows + head * width, stride, keys, width,
-                            places.lowerBound)
+                    unsafe withFloats(v, of: entry, places, scratch) { rows, stride in
+                        for head in 0..<heads {
+                            unsafe kernels.pointee.pack_values(
+                                own + head * headCount + keyPanelCount, rows + head * width, stride, keys, width,
+                                places.lowerBound)
+                        }
                     }
                 }
             }
             // A task is some queries of one head: a multiple of every kernel's row count.
             let most = onTiles ? 64 : 48
             let blocks = (queries + most - 1) / most
-            forRows(call.batch * heads * blocks, cost: most * keys * width / (onTiles ? 32 : 8)) { range in
+            let cost = most * keys * width / (onTiles ? 32 : 8)
+            forRows(call.batch * heads * blocks, cost: cost, each: 32) { range in
                 for task in range {
                     let (pair, block) = task.quotientAndRemainder(dividingBy: blocks)
                     let (entry, head) = pair.quotientAndRemainder(dividingBy: heads)
@@ -145,8 +149,8 @@ struct AttentionCall {
         headWidth = q.count / heads
         biasHeads = mask.scoreBias?.shape[0] ?? 1
         precondition(
-            q.count % heads == 0 && k.count == q.count && v.count == q.count && keyBatch > 0 && batch % keyBatch == 0
-                && v.tensor.shape[0] == keyBatch && v.tensor.shape[1] == keys
+            keys > 0 && q.count % heads == 0 && k.count == q.count && v.count == q.count && keyBatch > 0
+                && batch % keyBatch == 0 && v.tensor.shape[0] == keyBatch && v.tensor.shape[1] == keys
                 && headWidth <= Int(CTTI_ATTENTION_MAX_WIDTH),
             "\(heads) heads of \(q.count) in \(q.tensor.shape), \(k.tensor.shape), \(v.tensor.shape)")
         precondition(

@@ -22,9 +22,9 @@ extension CPUBackend {
     package func sample(_ logits: Tensor, _ state: SamplingState, into codes: Tensor) -> Tensor {
         let (images, vocabulary, width) = (codes.shape[0], logits.shape.last, codes.shape[1])
         precondition(logits.elementCount == images * vocabulary, "\(logits.shape) for codes \(codes.shape)")
+        let result = allocate([images], .int32)
         let position = unsafe Int(state.position.integers[0])
         precondition(position >= 0 && position < width, "position \(position) of \(codes.shape)")
-        let result = allocate([images], .int32)
         let (out, grid, source) = unsafe (result.integers, codes.integers, logits.floats)
         let draws = TokenDraws(state, images: images)
         let kernels = unsafe ctti_choice(isa)!

@@ -82,7 +82,9 @@ extension CPUBackend {
         (shape[1], shape[2], shape[3]) = (size.height, size.width, weight.outputs)
         let y = allocate(shape, .float32)
         if y.elementCount > 0 {
-            hold(.convolution(x, weight, bias: bias, geometry, activation, norm: norm), adding: residual, into: y)
+            hold(
+                .convolution(x, weight, bias: bias, geometry, activation, norm: norm), bias: bias, adding: residual,
+                into: y)
         }
         return y
     }

@@ -81,12 +81,12 @@ extension CPUBackend {
     ) -> Tensor {
         let shape = cache.keys.shape
         let (batch, heads, capacity, width) = (shape[0], shape[1], shape[2], shape[3])
+        let result = allocate(q.tensor.shape.replacingLast(q.count), .float32)
         let place = unsafe Int(position.integers[0])
         precondition(
             q.count == heads * width && q.tensor.rowCount == batch && cache.values.shape == shape,
             "\(q.count) of \(q.tensor.shape) over a cache of \(shape)")
         precondition(place >= 0 && place < capacity, "place \(place) of \(capacity)")
-        let result = allocate(q.tensor.shape.replacingLast(q.count), .float32)
         let (out, queries) = unsafe (result.floats, q.floats)
         let (keys, values) = unsafe (cache.keys.pointer, cache.values.pointer)
         let size = cache.keys.dtype.byteCount

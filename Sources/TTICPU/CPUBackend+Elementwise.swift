@@ -52,9 +52,9 @@ extension CPUBackend {
         precondition(
             width % 2 == 0 && qkv.shape[2] == 3 * heads * width,
             "\(qkv.shape) turned in \(heads) heads by \(angles.shape)")
+        let result = allocate(qkv.shape, .float32)
         let first = unsafe Int(position.integers[0])
         precondition(first >= 0 && first + tokens <= angles.shape[0], "place \(first) of \(angles.shape[0])")
-        let result = allocate(qkv.shape, .float32)
         let (out, source, turns) = unsafe (result.floats, qkv.floats, angles.floats)
         let kernels = unsafe ctti_elementwise(isa)!
         forRows(qkv.rowCount, cost: 6 * third) { rows in
@@ -191,9 +191,11 @@ extension CPUBackend {
     }
 
     /// Splits rows that do not depend on each other among the threads; small work stays on the caller's.
-    /// - Parameter cost: of a row, in reads and writes of an element.
-    func forRows(_ rows: Int, cost: Int, _ body: (Range<Int>) -> Void) {
-        let pieces = min(rows, 4 * pool.threadCount, rows * cost / 16384)
+    /// - Parameters:
+    ///   - cost: of a row, in reads and writes of an element.
+    ///   - each: pieces for each thread at most; more where the work is long, as threads are not equally fast.
+    func forRows(_ rows: Int, cost: Int, each: Int = 4, _ body: (Range<Int>) -> Void) {
+        let pieces = min(rows, each * pool.threadCount, rows * cost / 16384)
         if pool.threadCount == 1 || pieces < 2 {
             if rows > 0 { body(0..<rows) }
         } else {

@@ -22,7 +22,7 @@ extension CPUBackend {
                 hold(
                     .gatedFeedForward(
                         x, input: wide, inputBias: inputBias, output: narrow, outputBias: outputBias, activation, order),
-                    adding: residual, into: y)
+                    bias: outputBias, adding: residual, into: y)
                 return y
             }
         }

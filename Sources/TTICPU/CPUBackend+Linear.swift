@@ -84,7 +84,9 @@ extension CPUBackend {
     ) -> Tensor {
         precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
-        if y.elementCount > 0 { hold(.linear(x, weight, bias: bias, activation, norm: nil), adding: residual, into: y) }
+        if y.elementCount > 0 {
+            hold(.linear(x, weight, bias: bias, activation, norm: nil), bias: bias, adding: residual, into: y)
+        }
         return y
     }
 
@@ -93,14 +95,16 @@ extension CPUBackend {
     package func normLinear(
         _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
     ) -> Tensor {
-        let isCopied = weightType == .int8 || (weight.form as? Panels).map { roundsRows($0, tokens: tokens(x)) } ?? false
-        guard isCopied else {
+        let rounds = (weight.form as? Panels).map { roundsRows($0, tokens: tokens(x)) } ?? false
+        guard weightType == .int8 || rounds else {
             return linear(self.norm(x, norm), weight, bias: bias, activation: activation, adding: nil)
         }
         precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
         checkNorm(x, norm)
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
-        if y.elementCount > 0 { hold(.linear(x, weight, bias: bias, activation, norm: norm), adding: nil, into: y) }
+        if y.elementCount > 0 {
+            hold(.linear(x, weight, bias: bias, activation, norm: norm), bias: bias, adding: nil, into: y)
+        }
         return y
     }
 
@@ -120,7 +124,7 @@ extension CPUBackend {
     }
 
     /// The tokens of one entry of the batch.
-    func tokens(_ x: Tensor) -> Int { x.shape.rank < 3 ? 1 : x.rowCount / x.shape[0] }
+    func tokens(_ x: Tensor) -> Int { x.shape.rank < 3 ? 1 : x.rowCount / max(1, x.shape[0]) }
 
     /// Whether a product rounds its rows to bfloat16, which AMX's tiles and VDPBF16PS multiply: by the tokens (or pixels) of
     /// one entry of the batch, never by the batch.

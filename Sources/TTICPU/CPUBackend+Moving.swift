@@ -42,11 +42,18 @@ struct HeldWork {
 
 extension CPUBackend {
     /// Leaves work until something else is asked for, or what it makes.
-    func hold(_ operation: HeldWork.Operation, adding residual: Tensor?, into result: Tensor) {
+    func hold(
+        _ operation: HeldWork.Operation, bias: Tensor?, adding residual: Tensor?, into result: Tensor
+    ) {
+        if let bias { precondition(bias.elementCount == result.shape.last, "bias \(bias.shape) to \(result.shape)") }
+        if let residual {
+            precondition(residual.shape == result.shape, "residual \(residual.shape) to \(result.shape)")
+        }
         held = HeldWork(operation: operation, residual: residual, result: result)
     }
 
-    /// Does what is held. Every operation begins with this, mostly in `allocate`.
+    /// Does what is held. Every operation does this before it reads or writes an element: `allocate` does, and one that
+    /// allocates nothing calls it.
     func finishHeld() {
         guard let work = held else { return }
         held = nil
@@ -63,17 +70,13 @@ extension CPUBackend {
         }
     }
 
-    package func move(_ source: Tensor, to target: Tensor) {
-        precondition(source.byteCount == target.byteCount, "\(source.shape) to \(target.shape)")
-        if let work = held, work.result.address == source.address, work.result.byteCount == source.byteCount,
+    package func redirect(_ source: Tensor, to target: Tensor) -> Bool {
+        guard let work = held, work.result.address == source.address, work.result.byteCount == source.byteCount,
             work.canGo(to: target)
-        {
-            held?.result = Tensor(
-                buffer: target.buffer, byteOffset: target.byteOffset, shape: work.result.shape,
-                dtype: work.result.dtype)
-            return
-        }
-        copy(source, to: target)
+        else { return false }
+        held?.result = Tensor(
+            buffer: target.buffer, byteOffset: target.byteOffset, shape: work.result.shape, dtype: work.result.dtype)
+        return true
     }
 }
 

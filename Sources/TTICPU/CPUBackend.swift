@@ -50,7 +50,7 @@ package final class CPUBackend: Backend {
     /// Eager attention is for comparison.
     package var attentionForm = AttentionForm.flash
     /// Forms other than the automatic one are for comparison.
-    package var convolutionForm = ConvolutionForm.automatic
+    package var convolutionForm = ConvolutionForm.automatic { willSet { finishHeld() } }
     /// int8 beside int8 matrices where tiles multiply integers twice as fast as bfloat16. Elsewhere Winograd's transforms of wider
     /// numbers are as fast.
     package let kernelType: DType

@@ -40,14 +40,11 @@ extension CUDABackend {
         device.hold(HeldProduct(result, of: operands, adding: residual, issue: issue))
     }
 
-    package func move(_ source: Tensor, to target: Tensor) {
-        precondition(source.byteCount == target.byteCount, "\(source.shape) to \(target.shape)")
-        if let held = device.held, held.result.address == source.address,
-            held.result.byteCount == source.byteCount, held.move(to: target)
-        {
-            return
-        }
-        copy(source, to: target)
+    package func redirect(_ source: Tensor, to target: Tensor) -> Bool {
+        guard let held = device.held, held.result.address == source.address,
+            held.result.byteCount == source.byteCount
+        else { return false }
+        return held.move(to: target)
     }
 }
 

@@ -4,7 +4,7 @@ extension Backend {
     package var attentionForm: AttentionForm { .flash }
     package var issuesAhead: Bool { false }
 
-    package func move(_ source: Tensor, to target: Tensor) { copy(source, to: target) }
+    package func redirect(_ source: Tensor, to target: Tensor) -> Bool { false }
 
     package func concatenate(_ x: Tensor, _ y: Tensor, axis: Int) -> Tensor { concatenate([x, y], axis: axis) }
 
@@ -51,6 +51,12 @@ extension Backend {
 
 // Conveniences that only rearrange calls: no backend needs to override them.
 extension Backend {
+    /// `copy` for a tensor that nobody reads afterwards: it may be made at `target` in the first place.
+    package func move(_ source: Tensor, to target: Tensor) {
+        precondition(source.byteCount == target.byteCount, "\(source.shape) to \(target.shape)")
+        if !redirect(source, to: target) { copy(source, to: target) }
+    }
+
     /// Runs `body` and gives back all that it allocated except its result, which moves down to where the body began. This is
     /// how a chain of large activations runs in the memory of its two or three largest.
     package func scoped(_ body: () -> Tensor) -> Tensor {

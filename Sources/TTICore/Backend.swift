@@ -60,8 +60,9 @@ package protocol Backend: AnyObject {
     func record(_ body: @escaping () -> Void) -> any Program
     /// Copies the elements of one tensor to another of the same count and type; they may overlap.
     func copy(_ source: Tensor, to target: Tensor)
-    /// The same for a tensor that nobody reads afterwards. A backend that has not begun to make it may make it at `target`.
-    func move(_ source: Tensor, to target: Tensor)
+    /// Makes the last operation's result at `target` instead, which has its size, when it has not been begun; nobody may read
+    /// `source` afterwards. False: nothing has been done.
+    func redirect(_ source: Tensor, to target: Tensor) -> Bool
 
     // MARK: Dense
 

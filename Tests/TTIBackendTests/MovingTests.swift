@@ -1,3 +1,4 @@
+import TTIAccounting
 import TTICPU
 import TTICore
 import TTITestSupport
@@ -29,12 +30,22 @@ import Testing
         }
     }
 
-    private static func convolve(_ size: Int) -> Work {
+    private static func convolve(_ size: Int, upsampling: Int = 1) -> Work {
         { b, h, x in
             b.convolve(
-                h, try convolution(b, x.shape.last, size), bias: nil, ConvolutionGeometry(padding: size / 2),
-                activation: .identity, adding: x)
+                h, try convolution(b, x.shape.last, size), bias: nil,
+                ConvolutionGeometry(padding: size / 2, upsampling: upsampling), activation: .identity, adding: x)
         }
+    }
+
+    private static func groupNormConvolve(_ b: any Backend, _ h: Tensor, _ x: Tensor) throws -> Tensor {
+        let channels = h.shape.last
+        let norm = GroupNormParameters(
+            groups: 4, weight: try b.prepare(constant: BackendComparison.noise([channels], 4)),
+            bias: try b.prepare(constant: BackendComparison.noise([channels], 5)), epsilon: 1e-5)
+        return b.groupNormConvolve(
+            h, norm, activation: .silu, try convolution(b, channels, 3), bias: nil, ConvolutionGeometry(padding: 1),
+            adding: x)
     }
 
     private static func feedForward(_ inner: Int) -> Work {
@@ -55,6 +66,8 @@ import Testing
         ("3×3 pixels, direct", [2, 9, 11, 24], [2, 9, 11, 24], true, convolve(3)),
         ("3×3 pixels, F(2×2)", [1, 16, 18, 64], [1, 16, 18, 64], true, convolve(3)),
         ("3×3 pixels, F(4×4)", [1, 33, 34, 64], [1, 33, 34, 64], true, convolve(3)),
+        ("doubled pixels", [1, 9, 10, 32], [1, 18, 20, 32], true, convolve(3, upsampling: 2)),
+        ("3×3 pixels of a norm", [2, 33, 34, 32], [2, 33, 34, 32], true, groupNormConvolve),
         ("1×1 pixel", [2, 9, 11, 40], [2, 9, 11, 40], true, convolve(1)),
         ("a gated feed-forward", [2, 24, 64], [2, 24, 48], true, feedForward(96)),
     ]
@@ -100,6 +113,24 @@ import Testing
         backend.move(result, to: operand)
         let isSame = try backend.read(operand) == direct
         #expect(isSame)
+    }
+
+    @Test func `a stopwatch lets a result be made where it goes, and counts what is copied`() throws {
+        let backend = TimingBackend(try BackendComparison.cpu(.best))
+        let (h, x) = (BackendComparison.noise([2, 40, 64], 1), BackendComparison.noise([2, 40, 64], 2))
+        let matrix = try Self.matrix(backend, 64, 64)
+        let (operand, residual) = (backend.upload(h), backend.upload(x))
+        func result() -> Tensor {
+            backend.linear(operand, matrix, bias: nil, activation: .identity, adding: residual)
+        }
+        let direct = try backend.read(result())
+        backend.reset()
+        backend.move(result(), to: residual)
+        let isSame = try backend.read(residual) == direct
+        #expect(isSame)
+        #expect(backend.operations.map(\.name) == ["linear"])
+        backend.move(result(), to: operand)
+        #expect(Set(backend.operations.map(\.name)) == ["linear", "copy"])
     }
 
     @Test func `what is left until later is done before its inputs change`() throws {

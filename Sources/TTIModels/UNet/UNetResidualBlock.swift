@@ -53,6 +53,8 @@ struct UNetResidualBlock {
     ///   - shift: of this step, `[width]` or `[prompts · 2 · width]`
     /// - Returns: `[rows, height, width, outputs]`
     func callAsFunction(_ x: Tensor, adding shift: Tensor, on b: any Backend) -> Tensor {
+        // First, so that it lies where the result will, which can then be made there.
+        let residual = shortcut.map { b.linear(x, $0) } ?? x
         var h: Tensor  // [rows, height, width, outputs]
         if isPerPrompt {
             h = b.groupNormConvolve(x, norm1, .silu, convolution1)
@@ -62,7 +64,6 @@ struct UNetResidualBlock {
                 weight: convolution1.weight, bias: shift, geometry: convolution1.geometry)
             h = b.groupNormConvolve(x, norm1, .silu, convolution)
         }
-        let residual = shortcut.map { b.linear(x, $0) } ?? x
         return b.groupNormConvolve(h, norm2, .silu, convolution2, adding: residual)
     }
 }
