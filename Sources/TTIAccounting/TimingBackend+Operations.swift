@@ -125,17 +125,19 @@ extension TimingBackend {
     }
 
     package func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
-        activation: Activation, order: GateOrder, adding residual: Tensor?
+        _ x: Tensor, _ norm: NormParameters?, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix,
+        outputBias: Tensor?, activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor {
         if splits {
-            let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)
+            let normed = norm.map { self.norm(x, $0) } ?? x
+            let inner = linear(normed, input, bias: inputBias, activation: .identity, adding: nil)
             return linear(
                 gate(inner, activation, order), output, bias: outputBias, activation: .identity, adding: residual)
         }
         return time("gatedFeedForward") {
             timed.gatedFeedForward(
-                x, input: input, inputBias: inputBias, output: output, outputBias: outputBias, activation: activation,
+                x, norm, input: input, inputBias: inputBias, output: output, outputBias: outputBias,
+                activation: activation,
                 order: order, adding: residual)
         }
     }

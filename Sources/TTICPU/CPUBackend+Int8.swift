@@ -134,15 +134,16 @@ extension CPUBackend {
         }
     }
 
-    /// gate(x · weightᵀ + bias), some rows and panels at a time: what comes before the gate is twice as large as the result, and
+    /// gate(norm(x) · weightᵀ + bias), some rows and panels at a time: what comes before the gate is twice as large as the result, and
     /// stays in a cache. The bits are those of two operations.
     /// - Parameter y: `[…, width]`; the panels have 2 · width outputs, and the width is a multiple of 32.
     func multiplyGated(
-        _ x: Tensor, _ panels: Int8Panels, into y: Tensor, bias: Tensor?, _ activation: Activation, _ order: GateOrder
+        _ x: Tensor, _ panels: Int8Panels, into y: Tensor, bias: Tensor?, _ activation: Activation, _ order: GateOrder,
+        norm: NormParameters?
     ) {
         let (rows, width) = (y.rowCount, y.shape.last)
         let target = unsafe y.floats
-        unsafe withQuantizedRows(x, panels, bias: bias) { product in
+        unsafe withQuantizedRows(x, panels, bias: bias, norm: norm) { product in
             // A panel stays in the first-level cache for all rows of a run, and a mebibyte of rows in the second.
             let rowsOfRun = 256
             let rowsOfBlock = unsafe max(rowsOfRun, (1 << 20) / product.row_stride / rowsOfRun * rowsOfRun)

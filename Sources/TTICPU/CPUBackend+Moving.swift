@@ -5,7 +5,8 @@ struct HeldWork {
     enum Operation {
         case linear(Tensor, PreparedMatrix, bias: Tensor?, Activation, norm: NormParameters?)
         case gatedFeedForward(
-            Tensor, input: Panels, inputBias: Tensor?, output: Panels, outputBias: Tensor?, Activation, GateOrder)
+            Tensor, NormParameters?, input: Panels, inputBias: Tensor?, output: Panels, outputBias: Tensor?, Activation,
+            GateOrder)
         case convolution(
             Tensor, PreparedConvolution, bias: Tensor?, ConvolutionGeometry, Activation, norm: ImageNorm?)
     }
@@ -26,8 +27,10 @@ struct HeldWork {
                 !target.overlaps(x) && !target.overlaps(bias) && !target.overlaps(norm?.weight)
                 && !target.overlaps(norm?.bias)
             activation = function
-        case .gatedFeedForward(let x, _, let inputBias, _, let outputBias, _, _):
-            operandsStay = !target.overlaps(x) && !target.overlaps(inputBias) && !target.overlaps(outputBias)
+        case .gatedFeedForward(let x, let norm, _, let inputBias, _, let outputBias, _, _):
+            operandsStay =
+                !target.overlaps(x) && !target.overlaps(norm?.weight) && !target.overlaps(norm?.bias)
+                && !target.overlaps(inputBias) && !target.overlaps(outputBias)
             activation = .identity
         case .convolution(let x, _, let bias, _, let function, let norm):
             operandsStay =
@@ -60,9 +63,11 @@ extension CPUBackend {
         switch work.operation {
         case .linear(let x, let weight, let bias, let activation, let norm):
             multiply(x, weight, bias: bias, activation, adding: work.residual, norm: norm, into: work.result)
-        case .gatedFeedForward(let x, let input, let inputBias, let output, let outputBias, let activation, let order):
+        case .gatedFeedForward(
+            let x, let norm, let input, let inputBias, let output, let outputBias, let activation, let order):
             gateRounded(
-                x, input, inputBias: inputBias, output, outputBias: outputBias, activation: activation, order: order,
+                x, norm, input, inputBias: inputBias, output, outputBias: outputBias, activation: activation,
+                order: order,
                 adding: work.residual, into: work.result)
         case .convolution(let x, let weight, let bias, let geometry, let activation, let norm):
             convolve(

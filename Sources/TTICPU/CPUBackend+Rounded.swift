@@ -74,7 +74,7 @@ extension CPUBackend {
     /// A gated feed-forward whose products round their rows: what is between them is only ever read as bfloat16, so it is
     /// written as that.
     func gateRounded(
-        _ x: Tensor, _ wide: Panels, inputBias: Tensor?, _ narrow: Panels, outputBias: Tensor?,
+        _ x: Tensor, _ norm: NormParameters?, _ wide: Panels, inputBias: Tensor?, _ narrow: Panels, outputBias: Tensor?,
         activation: Activation, order: GateOrder, adding residual: Tensor?, into y: Tensor
     ) {
         let width = narrow.inputs
@@ -92,7 +92,7 @@ extension CPUBackend {
         unsafe withScratch(outer.scratchCount + inner.scratchCount) { scratch in
             let halves = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
             let gated = unsafe halves + 2 * outer.scratchCount
-            unsafe round(first, nil, to: halves, outer)
+            unsafe round(first, norm, to: halves, outer)
             unsafe first.row_stride = outer.stride
             let (product, units, blocks, panels) = unsafe (first, outer.units, outer.blocks, width / 32)
             let parts = outer.parts(of: panels, threads: pool.threadCount)

@@ -118,10 +118,11 @@ extension CUDABackend {
     }
 
     package func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
-        activation: Activation, order: GateOrder, adding residual: Tensor?
+        _ x: Tensor, _ norm: NormParameters?, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix,
+        outputBias: Tensor?, activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor {
-        let gated = gatedLinear(x, input, bias: inputBias, activation, order)
+        let normed = norm.map { self.norm(x, $0) } ?? x
+        let gated = gatedLinear(normed, input, bias: inputBias, activation, order)
         return linear(gated, output, bias: outputBias, activation: .identity, adding: residual)
     }
 

@@ -19,10 +19,11 @@ extension Backend {
     }
 
     package func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
-        activation: Activation, order: GateOrder, adding residual: Tensor?
+        _ x: Tensor, _ norm: NormParameters?, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix,
+        outputBias: Tensor?, activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor {
-        let inner = linear(x, input, bias: inputBias, activation: .identity, adding: nil)
+        let normed = norm.map { self.norm(x, $0) } ?? x
+        let inner = linear(normed, input, bias: inputBias, activation: .identity, adding: nil)
         return linear(
             gate(inner, activation, order), output, bias: outputBias, activation: .identity, adding: residual)
     }

@@ -236,10 +236,10 @@ package protocol Backend: AnyObject {
     ) -> Tensor
     /// modulate(norm(x), modulation).
     func normModulate(_ x: Tensor, _ norm: NormParameters, _ modulation: Tensor) -> Tensor
-    /// linear(gate(linear(x, input) + inputBias), output) + outputBias + residual.
+    /// linear(gate(linear(norm(x), input) + inputBias), output) + outputBias + residual; nil: no norm.
     func gatedFeedForward(
-        _ x: Tensor, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix, outputBias: Tensor?,
-        activation: Activation, order: GateOrder, adding residual: Tensor?
+        _ x: Tensor, _ norm: NormParameters?, input: PreparedMatrix, inputBias: Tensor?, output: PreparedMatrix,
+        outputBias: Tensor?, activation: Activation, order: GateOrder, adding residual: Tensor?
     ) -> Tensor
     /// convolve(groupNorm(x, activation)).
     func groupNormConvolve(

@@ -51,7 +51,7 @@ import Testing
     private static func feedForward(_ inner: Int) -> Work {
         { b, h, x in
             b.gatedFeedForward(
-                h, input: try matrix(b, 2 * inner, h.shape.last), inputBias: nil,
+                h, nil, input: try matrix(b, 2 * inner, h.shape.last), inputBias: nil,
                 output: try matrix(b, x.shape.last, inner), outputBias: nil, activation: .gelu, order: .gateFirst,
                 adding: x)
         }

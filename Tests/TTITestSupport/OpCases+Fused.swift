@@ -37,11 +37,11 @@ extension OpCase {
 
     @inline(never) private static func feedForward(
         _ batch: Int, _ tokens: Int, _ width: Int, inner: Int, _ activation: Activation, _ order: GateOrder,
-        bias: Bool = false, residual: Bool = true, purpose: Purpose = .check
+        bias: Bool = false, residual: Bool = true, norm kind: NormParameters.Kind? = nil, purpose: Purpose = .check
     ) -> OpCase {
-        OpCase(
-            "gatedFeedForward",
-            "\(batch)×\(tokens)×\(width) through \(inner) \(activation) \(order)\(bias ? " bias" : "")\(residual ? " residual" : "")",
+        let ends = (bias ? " bias" : "") + (residual ? " residual" : "") + (kind.map { " norm \($0)" } ?? "")
+        return OpCase(
+            "gatedFeedForward", "\(batch)×\(tokens)×\(width) through \(inner) \(activation) \(order)\(ends)",
             purpose: purpose,
             batch: batch
         ) { inputs in
@@ -50,10 +50,11 @@ extension OpCase {
             let inputBias = bias ? try inputs.constant([2 * inner]) : nil
             let outputBias = bias ? try inputs.constant([width]) : nil
             let residual = residual ? inputs.batched([tokens, width]) : nil
+            let norm = try kind.map { try inputs.norm($0, width, hasBias: true) }
             return {
                 [
                     inputs.backend.gatedFeedForward(
-                        x, input: first, inputBias: inputBias, output: second, outputBias: outputBias,
+                        x, norm, input: first, inputBias: inputBias, output: second, outputBias: outputBias,
                         activation: activation, order: order, adding: residual)
                 ]
             }
@@ -181,6 +182,9 @@ extension OpCase {
         feedForward(3, 16, 64, inner: 96, .geluTanh, .valueFirst, bias: true),
         feedForward(2, 70, 96, inner: 160, .gelu, .gateFirst, bias: true),
         feedForward(1, 150, 72, inner: 288, .silu, .valueFirst, bias: true, residual: false),
+        feedForward(2, 70, 96, inner: 160, .gelu, .valueFirst, bias: true, norm: .layer),
+        feedForward(2, 33, 40, inner: 24, .silu, .gateFirst, norm: .layer),
+        feedForward(3, 1, 64, inner: 96, .silu, .gateFirst, norm: .rms),
         feedForward(1, 300, 2112, inner: 32, .silu, .valueFirst, residual: false),
         feedForward(2, 1, 512, inner: 1376, .silu, .gateFirst, purpose: .checkAndMeasure),
         feedForward(2, 256, 768, inner: 2816, .silu, .valueFirst, purpose: .measure),

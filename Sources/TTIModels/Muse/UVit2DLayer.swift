@@ -58,7 +58,7 @@ struct UVit2DLayer {
         let g = b.linear(read, crossOut, adding: h)
 
         let w = b.normModulate(g, mlpNorm.norm, prompt.mlpModulation)  // [rows, places, width]
-        return b.gatedFeedForward(w, mlpIn, mlpOut, .gelu, .valueFirst, adding: g)
+        return b.gatedFeedForward(w, nil, mlpIn, mlpOut, .gelu, .valueFirst, adding: g)
     }
 }
 
@@ -80,13 +80,14 @@ struct ModulatedNorm {
 }
 
 extension Backend {
-    /// linear(gate(linear(x, input)), output) + residual.
+    /// linear(gate(linear(norm(x), input)), output) + residual; nil: no norm.
     func gatedFeedForward(
-        _ x: Tensor, _ input: Linear, _ output: Linear, _ activation: Activation, _ order: GateOrder,
+        _ x: Tensor, _ norm: NormParameters?, _ input: Linear, _ output: Linear, _ activation: Activation,
+        _ order: GateOrder,
         adding residual: Tensor?
     ) -> Tensor {
         gatedFeedForward(
-            x, input: input.weight, inputBias: input.bias, output: output.weight, outputBias: output.bias,
+            x, norm, input: input.weight, inputBias: input.bias, output: output.weight, outputBias: output.bias,
             activation: activation, order: order, adding: residual)
     }
 }

@@ -112,6 +112,6 @@ struct T5TextLayer {
             let inner = b.normLinear(h, mlpNorm, mlpIn, c.activation)  // [batch, tokens, mlpWidth]
             return b.linear(inner, mlpOut, adding: h)
         }
-        return b.gatedFeedForward(b.norm(h, mlpNorm), mlpIn, mlpOut, c.activation, .gateFirst, adding: h)
+        return b.gatedFeedForward(h, mlpNorm, mlpIn, mlpOut, c.activation, .gateFirst, adding: h)
     }
 }

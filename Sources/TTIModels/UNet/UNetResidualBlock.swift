@@ -53,8 +53,10 @@ struct UNetResidualBlock {
     ///   - shift: of this step, `[width]` or `[prompts · 2 · width]`
     /// - Returns: `[rows, height, width, outputs]`
     func callAsFunction(_ x: Tensor, adding shift: Tensor, on b: any Backend) -> Tensor {
-        // First, so that it lies where the result will, which can then be made there.
+        // What lies first lies where the result will, which can then be made there: nothing that the last convolution reads but
+        // what is added to it.
         let residual = shortcut.map { b.linear(x, $0) } ?? x
+        if shortcut == nil { _ = b.allocate(x.shape, x.dtype) }
         var h: Tensor  // [rows, height, width, outputs]
         if isPerPrompt {
             h = b.groupNormConvolve(x, norm1, .silu, convolution1)

@@ -81,7 +81,6 @@ struct UNetTransformerLayer {
             let q = b.normLinear($0, crossNorm, q)  // [rows, pixels, width]
             return b.linear(b.crossAttention(q, keysValues, heads: headCount), crossOut, adding: $0)
         }
-        let inner = b.norm(h, mlpNorm)  // [rows, pixels, width]
-        return b.gatedFeedForward(inner, mlpIn, mlpOut, .gelu, .valueFirst, adding: h)
+        return b.gatedFeedForward(h, mlpNorm, mlpIn, mlpOut, .gelu, .valueFirst, adding: h)
     }
 }
