@@ -84,11 +84,3 @@ extension CPUBackend {
         return true
     }
 }
-
-extension Tensor {
-    /// Whether the two share memory.
-    fileprivate func overlaps(_ other: Tensor?) -> Bool {
-        guard let other else { return false }
-        return address < other.address + UInt(other.byteCount) && other.address < address + UInt(byteCount)
-    }
-}

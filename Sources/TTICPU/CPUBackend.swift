@@ -187,9 +187,7 @@ package final class CPUBackend: Backend {
         finishHeld()
         let (to, from, count) = unsafe (target.pointer, source.pointer, source.byteCount)
         let chunk = 1 << 18
-        let overlaps =
-            source.address < target.address + UInt(count) && target.address < source.address + UInt(count)
-        if overlaps || count <= chunk { return unsafe _ = memmove(to, from, count) }
+        if source.overlaps(target) || count <= chunk { return unsafe _ = memmove(to, from, count) }
         pool.forEach((count + chunk - 1) / chunk) { index in
             unsafe _ = memcpy(to + index * chunk, from + index * chunk, min(chunk, count - index * chunk))
         }

@@ -47,10 +47,3 @@ extension CUDABackend {
         return held.move(to: target)
     }
 }
-
-extension Tensor {
-    /// Whether the two share memory.
-    func overlaps(_ other: Tensor) -> Bool {
-        address < other.address + UInt(other.byteCount) && other.address < address + UInt(byteCount)
-    }
-}

@@ -39,6 +39,12 @@ package struct Tensor {
     /// The product of all extents but the last.
     package var rowCount: Int { shape.last == 0 ? 0 : elementCount / shape.last }
 
+    /// Whether the two share memory.
+    package func overlaps(_ other: Tensor?) -> Bool {
+        guard let other else { return false }
+        return address < other.address + UInt(other.byteCount) && other.address < address + UInt(byteCount)
+    }
+
     /// The same elements in another shape; traps when the counts differ.
     package func reshaped(_ shape: Shape) -> Tensor {
         precondition(shape.elementCount == elementCount, "\(self.shape) as \(shape)")
