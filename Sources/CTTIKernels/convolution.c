@@ -25,6 +25,27 @@ static size_t copied_elements(const ctti_convolution *call, size_t rows) {
     return ((rows - 1) * call->stride + call->kernel_height) * bordered_width(call) * call->channels;
 }
 
+// MARK: The norm
+
+void ctti_norm_pixels(
+    ctti_isa isa, const ctti_image_norm *norm, float *target, const float *image, size_t first, size_t count,
+    size_t channels) {
+    const ctti_norm_kernels *kernels = ctti_norm(isa);
+    if (!norm->joined) {
+        kernels->channel_affine(
+            target, image + first * channels, count, channels, norm->mean, norm->scale, norm->shift, norm->activation);
+        return;
+    }
+    size_t joined = norm->joined_channels, own = channels - joined;
+    for (size_t pixel = first; pixel < first + count; pixel++, target += channels) {
+        kernels->channel_affine(
+            target, image + pixel * own, 1, own, norm->mean, norm->scale, norm->shift, norm->activation);
+        kernels->channel_affine(
+            target + own, norm->joined + pixel * joined, 1, joined, norm->mean + own, norm->scale + own,
+            norm->shift + own, norm->activation);
+    }
+}
+
 // MARK: The copy
 
 // What its numbers are.
@@ -72,20 +93,18 @@ static void convert(const copy_form *form, char *target, const float *source, si
     }
 }
 
-static void copy_pixels(const copy_form *form, char *target, const float *source, size_t pixels) {
+// Pixels of the image from `first` on.
+static void copy_pixels(const copy_form *form, char *target, size_t first, size_t pixels) {
     const ctti_convolution *call = form->call;
     size_t channels = call->channels;
     if (!has_norm(call)) {
-        convert(form, target, source, pixels * channels);
+        convert(form, target, call->image + first * channels, pixels * channels);
         return;
     }
     size_t at_once = pixels_of_run(call);
-    const ctti_norm_kernels *kernels = ctti_norm(form->isa);
     for (size_t pixel = 0; pixel < pixels; pixel += at_once) {
         size_t count = pixels - pixel < at_once ? pixels - pixel : at_once;
-        kernels->channel_affine(
-            form->run, source + pixel * channels, count, channels, call->norm.mean, call->norm.scale, call->norm.shift,
-            call->norm.activation);
+        ctti_norm_pixels(form->isa, &call->norm, form->run, call->image, first + pixel, count, channels);
         convert(form, target + pixel * channels * bytes_of(form->type), form->run, count * channels);
     }
 }
@@ -99,16 +118,16 @@ static void copy_row(const copy_form *form, ptrdiff_t y, char *target) {
         memset(target, zero, width * pixel);
         return;
     }
-    const float *source = call->image + (size_t)y / factor * call->width * call->channels;
+    size_t first = (size_t)y / factor * call->width;
     size_t left = call->left < width ? call->left : width;
     size_t inside = call->width * factor < width - left ? call->width * factor : width - left;
     memset(target, zero, left * pixel);
     target += left * pixel;
     if (factor == 1) {
-        copy_pixels(form, target, source, inside);
+        copy_pixels(form, target, first, inside);
     } else {
         for (size_t x = 0; x < inside; x++) {
-            copy_pixels(form, target + x * pixel, source + x / factor * call->channels, 1);
+            copy_pixels(form, target + x * pixel, first + x / factor, 1);
         }
     }
     memset(target + inside * pixel, zero, (width - left - inside) * pixel);

@@ -6,13 +6,31 @@ extension AccountingBackend {
     package func linear(
         _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation, adding residual: Tensor?
     ) -> Tensor {
-        precondition(x.shape.last == weight.inputs, "\(x.shape) times [\(weight.outputs), \(weight.inputs)]")
-        let y = allocate(x.shape.replacingLast(weight.outputs), activationType)
+        linear([x], weight, bias: bias, adding: residual)
+    }
+
+    /// Written down as one that reads its inputs where they are.
+    package func joinedLinear(_ x: Tensor, _ other: Tensor, _ weight: PreparedMatrix, bias: Tensor?) -> Tensor {
+        linear(readsJoinedInPlace ? [x, other] : [concatenate(x, other, axis: -1)], weight, bias: bias, adding: nil)
+    }
+
+    /// - Parameter parts: whose last axes together are the inputs.
+    private func linear(
+        _ parts: [Tensor], _ weight: PreparedMatrix, bias: Tensor?, adding residual: Tensor?
+    ) -> Tensor {
+        let shape = joined(parts)
+        precondition(shape.last == weight.inputs, "\(shape) times [\(weight.outputs), \(weight.inputs)]")
+        let y = allocate(shape.replacingLast(weight.outputs), activationType)
         note(
-            "linear", "\(x.shape) × [\(weight.outputs), \(weight.inputs)]",
-            flops: 2 * x.elementCount * weight.outputs, weights: weight.outputs * weight.inputs,
-            weightBytes: weight.byteCount, reads: [x, bias, residual], writes: [y])
+            "linear", "\(shape) × [\(weight.outputs), \(weight.inputs)]",
+            flops: 2 * shape.elementCount * weight.outputs, weights: weight.outputs * weight.inputs,
+            weightBytes: weight.byteCount, reads: parts + [bias, residual], writes: [y])
         return y
+    }
+
+    /// The shape of tensors side by side.
+    private func joined(_ parts: [Tensor]) -> Shape {
+        parts[0].shape.replacingLast(parts.reduce(0) { $0 + $1.shape.last })
     }
 
     package func embed(_ ids: Tensor, _ table: Tensor) -> Tensor {
@@ -57,11 +75,24 @@ extension AccountingBackend {
     }
 
     package func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor {
-        let y = allocate(x.shape, activationType)
+        groupNorm([x], parameters, activation: activation)
+    }
+
+    /// - Parameter parts: images whose channels are side by side.
+    private func groupNorm(_ parts: [Tensor], _ parameters: GroupNormParameters, activation: Activation) -> Tensor {
+        let y = allocate(joined(parts), activationType)
         note(
-            "groupNorm", "\(x.shape) in \(parameters.groups)", flops: (8 + flops(activation)) * x.elementCount,
-            reads: [x, parameters.weight, parameters.bias], writes: [y])
+            "groupNorm", "\(y.shape) in \(parameters.groups)", flops: (8 + flops(activation)) * y.elementCount,
+            reads: parts + [parameters.weight, parameters.bias], writes: [y])
         return y
+    }
+
+    /// Written down as one that reads its images where they are.
+    package func joinedGroupNorm(
+        _ x: Tensor, _ other: Tensor, _ parameters: GroupNormParameters, activation: Activation
+    ) -> Tensor {
+        groupNorm(
+            readsJoinedInPlace ? [x, other] : [concatenate(x, other, axis: -1)], parameters, activation: activation)
     }
 
     package func globalResponseNorm(_ x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor {

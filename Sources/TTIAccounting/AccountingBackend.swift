@@ -5,7 +5,7 @@ package import TTICore
 ///
 /// It needs no weights (host tensors of which only the shape is known will do), no memory and no device, so the cost of a
 /// model of any size follows from its configuration. Fused operations are written down as the primitives of their defaults,
-/// whose peak is at least that of any override.
+/// whose peak is at least that of any override; what is joined is read where it is.
 package final class AccountingBackend: Backend {
     package let name = "accounting"
     package let weightType: DType
@@ -20,6 +20,8 @@ package final class AccountingBackend: Backend {
     package private(set) var preparedBytes: [DType: Int] = [:]
     /// How many numbers were prepared: the model's parameters (tables of positions that are computed count too).
     package private(set) var preparedParameterCount = 0
+    /// Whether what is joined is read where it is, as by a backend, or copied first, as the defaults do.
+    package var readsJoinedInPlace = true
     /// Where in the sequence decoding stands: positions live on the device, and this device has none. nil counts the whole
     /// capacity of the cache.
     package var decodePosition: Int?

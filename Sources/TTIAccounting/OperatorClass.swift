@@ -23,11 +23,11 @@ package enum OperatorClass: String, Sendable, CaseIterable {
     package init(operation name: String) {
         self =
             switch name {
-            case "linear", "normLinear", "gatedFeedForward", "nearestCode": .linear
-            case "convolve", "depthwiseConvolve", "groupNormConvolve": .convolution
+            case "linear", "normLinear", "joinedLinear", "gatedFeedForward", "nearestCode": .linear
+            case "convolve", "depthwiseConvolve", "groupNormConvolve", "joinedGroupNormConvolve": .convolution
             case "attention": .spatialAttention
             case "append", "decodeAttention", "qkvDecodeAttention": .decodeAttention
-            case "norm", "groupNorm", "globalResponseNorm", "normModulate": .norm
+            case "norm", "groupNorm", "joinedGroupNorm", "globalResponseNorm", "normModulate": .norm
             case "add", "activate", "gate", "modulate", "rotate": .elementwise
             case "guide", "sample", "guideAndSample", "maskedPlaces", "unmask", "combine": .sampling
             default: .other

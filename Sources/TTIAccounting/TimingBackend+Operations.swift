@@ -119,6 +119,10 @@ extension TimingBackend {
         return time("normLinear") { timed.normLinear(x, norm, weight, bias: bias, activation: activation) }
     }
 
+    package func joinedLinear(_ x: Tensor, _ other: Tensor, _ weight: PreparedMatrix, bias: Tensor?) -> Tensor {
+        time("joinedLinear") { timed.joinedLinear(x, other, weight, bias: bias) }
+    }
+
     package func normModulate(_ x: Tensor, _ norm: NormParameters, _ modulation: Tensor) -> Tensor {
         if splits { return modulate(self.norm(x, norm), modulation) }
         return time("normModulate") { timed.normModulate(x, norm, modulation) }
@@ -154,6 +158,27 @@ extension TimingBackend {
         return time("groupNormConvolve") {
             timed.groupNormConvolve(
                 x, norm, activation: activation, weight, bias: bias, geometry, adding: residual)
+        }
+    }
+
+    package func joinedGroupNorm(
+        _ x: Tensor, _ other: Tensor, _ parameters: GroupNormParameters, activation: Activation
+    ) -> Tensor {
+        time("joinedGroupNorm") { timed.joinedGroupNorm(x, other, parameters, activation: activation) }
+    }
+
+    package func joinedGroupNormConvolve(
+        _ x: Tensor, _ other: Tensor, _ norm: GroupNormParameters, activation: Activation,
+        _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry
+    ) -> Tensor {
+        if splits {
+            return convolve(
+                joinedGroupNorm(x, other, norm, activation: activation), weight, bias: bias, geometry,
+                activation: .identity, adding: nil)
+        }
+        return time("joinedGroupNormConvolve") {
+            timed.joinedGroupNormConvolve(
+                x, other, norm, activation: activation, weight, bias: bias, geometry)
         }
     }
 

@@ -72,7 +72,9 @@ extension CPUBackend {
         _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
         activation: Activation, adding residual: Tensor?, norm: ImageNorm?
     ) -> Tensor {
-        precondition(x.shape.rank == 4 && x.shape[3] == weight.inputs, "\(x.shape) convolved with \(weight.shape)")
+        precondition(
+            x.shape.rank == 4 && x.shape[3] + (norm?.joined?.shape[3] ?? 0) == weight.inputs,
+            "\(x.shape) convolved with \(weight.shape)")
         precondition(geometry.upsampling == 1 || geometry.upsampling == 2, "upsampling \(geometry.upsampling)")
         let (height, width) = (x.shape[1], x.shape[2])
         let size = geometry.outputSize(
@@ -167,7 +169,8 @@ extension CPUBackend {
         let blocks = (height + block - 1) / block
         let panelBlocks = hasNorm ? 1 : min(panels, max(1, wanted / (batch * blocks)))
         let scratch = scratchCount(block)
-        let inputSize = unsafe call.height * call.width * call.channels
+        let inputSize = unsafe call.height * call.width * (call.channels - call.norm.joined_channels)
+        let joinedSize = unsafe call.height * call.width * call.norm.joined_channels
         let isa = isa
         unsafe pool.forEach(batch * blocks * panelBlocks, scratch: max(16, scratch)) { index, scratch in
             let (part, panel) = (index / panelBlocks, index % panelBlocks)
@@ -177,6 +180,7 @@ extension CPUBackend {
             if unsafe call.norm.mean != nil {
                 unsafe call.norm.mean += entry * 2 * call.channels
                 unsafe call.norm.scale += entry * 2 * call.channels
+                if let joined = unsafe call.norm.joined { unsafe call.norm.joined = joined + entry * joinedSize }
             }
             unsafe call.product.y += entry * imageSize
             if let residual = unsafe call.product.residual {

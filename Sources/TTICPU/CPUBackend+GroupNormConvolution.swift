@@ -5,6 +5,8 @@ package import TTICore
 struct ImageNorm {
     let parameters: GroupNormParameters
     let activation: Activation
+    /// An image whose channels come behind those of the other.
+    var joined: Tensor?
 }
 
 // A group norm that only a convolution reads is done while the convolution copies what its pixels see, as bfloat16 or as
@@ -16,14 +18,31 @@ extension CPUBackend {
         _ x: Tensor, _ norm: GroupNormParameters, activation: Activation, _ weight: PreparedConvolution, bias: Tensor?,
         _ geometry: ConvolutionGeometry, adding residual: Tensor?
     ) -> Tensor {
-        guard normsWhileCopying(x, weight, geometry, activation) else {
+        convolve(x, ImageNorm(parameters: norm, activation: activation), weight, bias: bias, geometry, adding: residual)
+    }
+
+    /// Two images are joined by their norm, whether it is done in the copy or before.
+    package func joinedGroupNormConvolve(
+        _ x: Tensor, _ other: Tensor, _ norm: GroupNormParameters, activation: Activation,
+        _ weight: PreparedConvolution,
+        bias: Tensor?, _ geometry: ConvolutionGeometry
+    ) -> Tensor {
+        precondition(
+            x.shape.replacingLast(1) == other.shape.replacingLast(1), "\(x.shape) beside \(other.shape)")
+        let norm = ImageNorm(parameters: norm, activation: activation, joined: other)
+        return convolve(x, norm, weight, bias: bias, geometry, adding: nil)
+    }
+
+    private func convolve(
+        _ x: Tensor, _ norm: ImageNorm, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
+        adding residual: Tensor?
+    ) -> Tensor {
+        if normsWhileCopying(x, weight, geometry, norm.activation) {
             return convolve(
-                groupNorm(x, norm, activation: activation), weight, bias: bias, geometry, activation: .identity,
-                adding: residual)
+                x, weight, bias: bias, geometry, activation: .identity, adding: residual, norm: norm)
         }
-        return convolve(
-            x, weight, bias: bias, geometry, activation: .identity, adding: residual,
-            norm: ImageNorm(parameters: norm, activation: activation))
+        let image = groupNorm(x, beside: norm.joined, norm.parameters, activation: norm.activation)
+        return convolve(image, weight, bias: bias, geometry, activation: .identity, adding: residual)
     }
 
     /// Whether the copy has few more rows than there are: small images are copied for each part of the outputs, and stay in a
@@ -47,10 +66,11 @@ extension CPUBackend {
 
     /// The norm as x's first image has it; the other images' factors follow.
     func imageNorm(_ norm: ImageNorm, of x: Tensor, findsRanges: Bool = false) -> ctti_image_norm {
-        let factors = unsafe factors(of: norm.parameters, for: x, findsRanges: findsRanges)
+        let factors = unsafe factors(of: norm.parameters, for: x, beside: norm.joined, findsRanges: findsRanges)
         return unsafe ctti_image_norm(
-            mean: factors, scale: factors + x.shape.last, shift: norm.parameters.bias.floats,
-            activation: Int32(norm.activation.rawValue))
+            mean: factors, scale: factors + x.shape.last + (norm.joined?.shape.last ?? 0),
+            shift: norm.parameters.bias.floats, activation: Int32(norm.activation.rawValue),
+            joined: norm.joined.map { unsafe UnsafePointer($0.floats) }, joined_channels: norm.joined?.shape.last ?? 0)
     }
 
     /// The largest magnitude of an image's norm, from the ranges of its channels; not finite when a number is not.

@@ -72,10 +72,10 @@ extension CPUBackend {
     /// Rows are quantised as they come, each with a scale of its own; sums are exact, so the path changes no bit.
     func multiply(
         _ x: Tensor, _ panels: Int8Panels, into y: Tensor, bias: Tensor?, _ activation: Activation,
-        adding residual: Tensor?, norm: NormParameters? = nil
+        adding residual: Tensor?, rows: ProductRows = .plain
     ) {
         if let residual { precondition(residual.shape == y.shape, "residual \(residual.shape) to \(y.shape)") }
-        unsafe withQuantizedRows(x, panels, bias: bias, norm: norm) { product in
+        unsafe withQuantizedRows(x, rows, panels, bias: bias) { product in
             var product = unsafe product
             unsafe product.residual = residual.map { unsafe UnsafePointer($0.floats) }
             unsafe product.y = y.floats
@@ -105,7 +105,7 @@ extension CPUBackend {
 
     /// A product of x, quantised, that writes nowhere yet.
     private func withQuantizedRows(
-        _ x: Tensor, _ panels: Int8Panels, bias: Tensor?, norm: NormParameters? = nil,
+        _ x: Tensor, _ form: ProductRows, _ panels: Int8Panels, bias: Tensor?,
         _ body: (ctti_int8_product) -> Void
     ) {
         let (rows, inputs, padded, outputs) = (x.rowCount, panels.inputs, panels.paddedInputs, panels.outputs)
@@ -118,8 +118,8 @@ extension CPUBackend {
         unsafe withScratch(wholeRows * (stride / 4 + 1)) { scratch in
             let scales = unsafe scratch + wholeRows * stride / 4
             let quantized = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt8.self)
-            unsafe forNormedRows(
-                source, stride: inputs, rows: rows, width: inputs, norm, cost: 2 * inputs
+            unsafe forEach(
+                form, of: source, stride: x.shape.last, count: rows, width: inputs, cost: 2 * inputs
             ) { first, count, x in
                 unsafe ctti_quantize_rows(
                     isa, quantized + first * stride, stride, scales + first, x, inputs, count, inputs, padded)
@@ -143,7 +143,8 @@ extension CPUBackend {
     ) {
         let (rows, width) = (y.rowCount, y.shape.last)
         let target = unsafe y.floats
-        unsafe withQuantizedRows(x, panels, bias: bias, norm: norm) { product in
+        let form: ProductRows = norm.map { .normed($0) } ?? .plain
+        unsafe withQuantizedRows(x, form, panels, bias: bias) { product in
             // A panel stays in the first-level cache for all rows of a run, and a mebibyte of rows in the second.
             let rowsOfRun = 256
             let rowsOfBlock = unsafe max(rowsOfRun, (1 << 20) / product.row_stride / rowsOfRun * rowsOfRun)

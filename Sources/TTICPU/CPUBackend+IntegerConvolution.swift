@@ -29,7 +29,7 @@ extension CPUBackend {
         unsafe withScratch(batch * (IntegerConvolution.partsOfImage + 2)) { scratch in
             let scales = unsafe scratch + batch * IntegerConvolution.partsOfImage
             if norm != nil {
-                unsafe findScales(of: call.norm, channels: x.shape[3], batch, into: scales)
+                unsafe findScales(of: call.norm, channels: weight.inputs, batch, into: scales)
             } else {
                 unsafe findScales(of: x, parts: scratch, into: scales)
             }

@@ -85,7 +85,7 @@ extension CPUBackend {
         precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
         if y.elementCount > 0 {
-            hold(.linear(x, weight, bias: bias, activation, norm: nil), bias: bias, adding: residual, into: y)
+            hold(.linear(x, .plain, weight, bias: bias, activation), bias: bias, adding: residual, into: y)
         }
         return y
     }
@@ -103,24 +103,38 @@ extension CPUBackend {
         checkNorm(x, norm)
         let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
         if y.elementCount > 0 {
-            hold(.linear(x, weight, bias: bias, activation, norm: norm), bias: bias, adding: nil, into: y)
+            hold(.linear(x, .normed(norm), weight, bias: bias, activation), bias: bias, adding: nil, into: y)
         }
         return y
     }
 
-    /// - Parameter norm: of x, before anything else; only where rows become integers or bfloat16.
+    /// Rows are joined where a product copies them anyway: as integers or bfloat16, or some at a time.
+    package func joinedLinear(_ x: Tensor, _ other: Tensor, _ weight: PreparedMatrix, bias: Tensor?) -> Tensor {
+        let width = x.shape.last + other.shape.last
+        precondition(
+            width == weight.inputs && x.shape.replacingLast(1) == other.shape.replacingLast(1),
+            "\(x.shape) beside \(other.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
+        let y = allocate(x.shape.replacingLast(weight.outputs), .float32)
+        if y.elementCount > 0 {
+            hold(.linear(x, .joined(other), weight, bias: bias, .identity), bias: bias, adding: nil, into: y)
+        }
+        return y
+    }
+
+    /// - Parameter rows: normed ones only where they become integers or bfloat16.
     func multiply(
-        _ x: Tensor, _ weight: PreparedMatrix, bias: Tensor?, _ activation: Activation, adding residual: Tensor?,
-        norm: NormParameters?, into y: Tensor
+        _ x: Tensor, _ rows: ProductRows, _ weight: PreparedMatrix, bias: Tensor?, _ activation: Activation,
+        adding residual: Tensor?, into y: Tensor
     ) {
         if weightType == .int8 {
             let panels = unsafe unsafeDowncast(weight.form, to: Int8Panels.self)
-            return multiply(x, panels, into: y, bias: bias, activation, adding: residual, norm: norm)
+            return multiply(x, panels, into: y, bias: bias, activation, adding: residual, rows: rows)
         }
         let panels = unsafe unsafeDowncast(weight.form, to: Panels.self)
-        let product = unsafe product(x, panels, y, bias: bias, activation, adding: residual)
+        var product = unsafe product(x, panels, y, bias: bias, activation, adding: residual)
+        unsafe product.row_stride = x.shape.last
         unsafe multiply(
-            product, panels: panels.count, rounded: roundsRows(panels, tokens: tokens(x)), norm: norm)
+            product, rows, panels: panels.count, rounded: roundsRows(panels, tokens: tokens(x)))
     }
 
     /// The tokens of one entry of the batch.
@@ -149,8 +163,8 @@ extension CPUBackend {
     }
 
     /// Cut up as the threads like it: the bits do not depend on it.
-    func multiply(_ product: ctti_product, panels: Int, rounded: Bool, norm: NormParameters? = nil) {
-        if rounded { return unsafe multiplyRounded(product, panels: panels, norm: norm) }
+    func multiply(_ product: ctti_product, _ form: ProductRows = .plain, panels: Int, rounded: Bool) {
+        if rounded { return unsafe multiplyRounded(product, form, panels: panels) }
         let (rows, inputs) = unsafe (product.rows, product.segments * product.segment_depth)
         // Blocks of rows that stay in the second-level cache.
         let rowBlocks = (rows + 111) / 112
@@ -169,21 +183,27 @@ extension CPUBackend {
         }
         func block(_ index: Int) -> Range<Int> { rows * index / rowBlocks..<rows * (index + 1) / rowBlocks }
         let stride = unsafe product.row_stride
-        guard rows >= 16 && stride % 512 == 0 else {
+        var joined: JoinedRows?
+        if case .joined(let other) = form { unsafe joined = JoinedRows(product.x, width: stride, other) }
+        guard unsafe joined != nil || (rows >= 16 && stride % 512 == 0) else {
             return pool.forEach(rowBlocks * parts) { index in
                 unsafe multiplyPart(product, block(index / parts), index % parts)
             }
         }
         // Rows a multiple of 2 KiB apart lie in one or two sets of the first-level cache, and a tile of them overfills these:
-        // each block is copied with its rows a line further apart.
-        let copyStride = stride + 16
+        // each block is copied with its rows a line further apart. So are rows that are joined.
+        let copyStride = inputs % 512 == 0 ? inputs + 16 : inputs
         unsafe pool.forEach(rowBlocks * parts, scratch: (rows + rowBlocks - 1) / rowBlocks * copyStride) {
             index, copy in
             let own = block(index / parts)
             var apart = unsafe product
             for row in 0..<own.count {
-                unsafe (copy + row * copyStride).update(
-                    from: product.x + (own.lowerBound + row) * stride, count: inputs)
+                let target = unsafe copy + row * copyStride
+                if let joined = unsafe joined {
+                    unsafe joined.copy(own.lowerBound + row, to: target)
+                } else {
+                    unsafe target.update(from: product.x + (own.lowerBound + row) * stride, count: inputs)
+                }
             }
             unsafe apart.x = UnsafePointer(copy)
             unsafe apart.row_stride = copyStride

@@ -3,7 +3,7 @@ package import TTICore
 /// A product or convolution that is not done yet: a scope may still move its result, and then nothing needs to be copied.
 struct HeldWork {
     enum Operation {
-        case linear(Tensor, PreparedMatrix, bias: Tensor?, Activation, norm: NormParameters?)
+        case linear(Tensor, ProductRows, PreparedMatrix, bias: Tensor?, Activation)
         case gatedFeedForward(
             Tensor, NormParameters?, input: Panels, inputBias: Tensor?, output: Panels, outputBias: Tensor?, Activation,
             GateOrder)
@@ -22,10 +22,8 @@ struct HeldWork {
         let operandsStay: Bool
         let activation: Activation
         switch operation {
-        case .linear(let x, _, let bias, let function, let norm):
-            operandsStay =
-                !target.overlaps(x) && !target.overlaps(bias) && !target.overlaps(norm?.weight)
-                && !target.overlaps(norm?.bias)
+        case .linear(let x, let rows, _, let bias, let function):
+            operandsStay = !target.overlaps(x) && !target.overlaps(bias) && !rows.overlap(target)
             activation = function
         case .gatedFeedForward(let x, let norm, _, let inputBias, _, let outputBias, _, _):
             operandsStay =
@@ -35,7 +33,7 @@ struct HeldWork {
         case .convolution(let x, _, let bias, _, let function, let norm):
             operandsStay =
                 !target.overlaps(x) && !target.overlaps(bias) && !target.overlaps(norm?.parameters.weight)
-                && !target.overlaps(norm?.parameters.bias)
+                && !target.overlaps(norm?.parameters.bias) && !target.overlaps(norm?.joined)
             activation = function
         }
         guard operandsStay, let residual else { return operandsStay }
@@ -61,8 +59,8 @@ extension CPUBackend {
         guard let work = held else { return }
         held = nil
         switch work.operation {
-        case .linear(let x, let weight, let bias, let activation, let norm):
-            multiply(x, weight, bias: bias, activation, adding: work.residual, norm: norm, into: work.result)
+        case .linear(let x, let rows, let weight, let bias, let activation):
+            multiply(x, rows, weight, bias: bias, activation, adding: work.residual, into: work.result)
         case .gatedFeedForward(
             let x, let norm, let input, let inputBias, let output, let outputBias, let activation, let order):
             gateRounded(

@@ -32,29 +32,6 @@ extension CPUBackend {
         return result
     }
 
-    /// Rows that somebody makes something else of: `body` gets `count` of them from `first` on, normed, a row at a time.
-    /// - Parameters:
-    ///   - x: rows of `width` numbers, `stride` apart; they are read as they are without a norm, all at once.
-    ///   - cost: of a row beside its norm, in reads and writes of an element.
-    func forNormedRows(
-        _ x: UnsafePointer<Float>, stride: Int, rows: Int, width: Int, _ norm: NormParameters?, cost: Int,
-        _ body: (_ first: Int, _ count: Int, _ x: UnsafePointer<Float>) -> Void
-    ) {
-        guard let norm else {
-            return forRows(rows, cost: cost) { range in
-                unsafe body(range.lowerBound, range.count, x + range.lowerBound * stride)
-            }
-        }
-        let (weight, bias, kernels) = unsafe (norm.weight?.floats, norm.bias?.floats, ctti_norm(isa)!)
-        unsafe forRows(rows, cost: cost + 3 * width, scratch: width) { range, normed in
-            for row in range {
-                unsafe kernels.pointee.rows(
-                    normed, x + row * stride, 1, width, norm.kind == .rms, norm.epsilon, weight, bias, nil)
-                unsafe body(row, 1, normed)
-            }
-        }
-    }
-
     func checkNorm(_ x: Tensor, _ parameters: NormParameters) {
         let width = x.shape.last
         precondition(
@@ -63,37 +40,58 @@ extension CPUBackend {
     }
 
     package func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor {
-        let (batch, channels) = (x.shape[0], x.shape.last)
-        let result = allocate(x.shape, .float32)
-        let pixels = x.elementCount / max(1, batch * channels)
+        groupNorm(x, beside: nil, parameters, activation: activation)
+    }
+
+    package func joinedGroupNorm(
+        _ x: Tensor, _ other: Tensor, _ parameters: GroupNormParameters, activation: Activation
+    ) -> Tensor {
+        precondition(x.shape.replacingLast(1) == other.shape.replacingLast(1), "\(x.shape) beside \(other.shape)")
+        return groupNorm(x, beside: other, parameters, activation: activation)
+    }
+
+    /// - Parameter other: an image whose channels come behind those of x.
+    func groupNorm(
+        _ x: Tensor, beside other: Tensor?, _ parameters: GroupNormParameters, activation: Activation
+    ) -> Tensor {
+        let (batch, width) = (x.shape[0], x.shape.last)
+        let channels = width + (other?.shape.last ?? 0)
+        let result = allocate(x.shape.replacingLast(channels), .float32)
+        let pixels = x.elementCount / max(1, batch * width)
         let (out, source, shift) = unsafe (result.floats, x.floats, parameters.bias.floats)
-        let factors = unsafe factors(of: parameters, for: x)
-        let kernels = unsafe ctti_norm(isa)!
+        let factors = unsafe factors(of: parameters, for: x, beside: other)
+        let call = unsafe ctti_image_norm(
+            mean: factors, scale: factors + channels, shift: shift, activation: Int32(activation.rawValue),
+            joined: other.map { unsafe UnsafePointer($0.floats) }, joined_channels: channels - width)
+        let isa = isa
         forEachChunk(batch, PixelChunks(pixels: pixels, channels: channels), channels) { image, _, range in
-            let first = (image * pixels + range.lowerBound) * channels
-            let factor = unsafe factors + image * 2 * channels
-            unsafe kernels.pointee.channel_affine(
-                out + first, source + first, range.count, channels, factor, factor + channels, shift,
-                Int32(activation.rawValue))
+            var call = unsafe call
+            unsafe call.mean += image * 2 * channels
+            unsafe call.scale += image * 2 * channels
+            let first = image * pixels + range.lowerBound
+            unsafe ctti_norm_pixels(isa, &call, out + first * channels, source, first, range.count, channels)
         }
         return result
     }
 
     /// What a group norm makes of x: (x - mean) · scale + the norm's bias.
-    /// - Parameter findsRanges: whether the least and the largest number of every channel are wanted, too.
+    /// - Parameters:
+    ///   - other: an image whose channels come behind those of x.
+    ///   - findsRanges: whether the least and the largest number of every channel are wanted, too.
     /// - Returns: `[batch][mean, scale][channels]`, then ranges `[batch][least, largest][channels]`, then room for as much as one
     ///   image has of these, until the next group norm.
     func factors(
-        of parameters: GroupNormParameters, for x: Tensor, findsRanges: Bool = false
+        of parameters: GroupNormParameters, for x: Tensor, beside other: Tensor? = nil, findsRanges: Bool = false
     ) -> UnsafeMutablePointer<Float> {
-        let (batch, channels, groups) = (x.shape[0], x.shape.last, parameters.groups)
+        let (batch, width, groups) = (x.shape[0], x.shape.last, parameters.groups)
+        let channels = width + (other?.shape.last ?? 0)
         precondition(
             channels % groups == 0 && parameters.weight.elementCount == channels
                 && parameters.bias.elementCount == channels,
-            "\(groups) groups of \(x.shape), weights \(parameters.weight.shape)")
-        let pixels = x.elementCount / max(1, batch * channels)
+            "\(groups) groups of \(channels) channels, weights \(parameters.weight.shape)")
+        let pixels = x.elementCount / max(1, batch * width)
         let chunks = PixelChunks(pixels: pixels, channels: channels)
-        let (source, weight) = unsafe (x.floats, parameters.weight.floats)
+        let weight = unsafe parameters.weight.floats
         let factors = unsafe CPUBackend.floats((2 * batch + 1) * 2 * channels, of: &normFactors)
         let kernels = unsafe ctti_norm(isa)!
         let momentCount = batch * chunks.count * 2 * channels
@@ -103,13 +101,19 @@ extension CPUBackend {
             let doubles = unsafe UnsafeMutableRawPointer(findsRanges ? extremes + momentCount : extremes)
                 .assumingMemoryBound(to: Double.self)
             forEachChunk(batch, chunks, channels) { image, chunk, range in
-                let own = unsafe moments + (image * chunks.count + chunk) * 2 * channels
-                let pixel = unsafe source + (image * pixels + range.lowerBound) * channels
-                unsafe kernels.pointee.channel_moments(own, own + channels, pixel, range.count, channels)
-                guard findsRanges else { return }
-                let least = unsafe extremes + (image * 2 * chunks.count + chunk) * channels
-                unsafe kernels.pointee.channel_ranges(
-                    least, least + chunks.count * channels, pixel, range.count, channels)
+                // Of channels from `first` on, which an image of its own has.
+                func measure(_ source: Tensor, _ first: Int) {
+                    let own = unsafe moments + (image * chunks.count + chunk) * 2 * channels + first
+                    let width = source.shape.last
+                    let pixel = unsafe source.floats + (image * pixels + range.lowerBound) * width
+                    unsafe kernels.pointee.channel_moments(own, own + channels, pixel, range.count, width)
+                    guard findsRanges else { return }
+                    let least = unsafe extremes + (image * 2 * chunks.count + chunk) * channels + first
+                    unsafe kernels.pointee.channel_ranges(
+                        least, least + chunks.count * channels, pixel, range.count, width)
+                }
+                measure(x, 0)
+                if let other { measure(other, width) }
             }
             for image in 0..<batch {
                 let factor = unsafe factors + image * 2 * channels

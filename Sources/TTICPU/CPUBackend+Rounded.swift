@@ -32,21 +32,21 @@ private struct RoundedRows {
 }
 
 extension CPUBackend {
-    func multiplyRounded(_ product: ctti_product, panels: Int, norm: NormParameters? = nil) {
+    func multiplyRounded(_ product: ctti_product, _ rows: ProductRows, panels: Int) {
         let form = unsafe RoundedRows(rows: product.rows, inputs: product.segment_depth)
         unsafe withScratch(form.scratchCount) { scratch in
             let halves = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
-            unsafe round(product, norm, to: halves, form)
+            unsafe round(product, rows, to: halves, form)
             unsafe multiply(halves, product, form, panels: panels)
         }
     }
 
     private func round(
-        _ product: ctti_product, _ norm: NormParameters?, to halves: UnsafeMutablePointer<UInt16>, _ form: RoundedRows
+        _ product: ctti_product, _ rows: ProductRows, to halves: UnsafeMutablePointer<UInt16>, _ form: RoundedRows
     ) {
         let (inputs, stride) = unsafe (product.segment_depth, product.row_stride)
-        unsafe forNormedRows(
-            product.x, stride: stride, rows: product.rows, width: inputs, norm, cost: inputs
+        unsafe forEach(
+            rows, of: product.x, stride: stride, count: product.rows, width: inputs, cost: inputs
         ) { first, count, x in
             unsafe ctti_round_rows(
                 halves + first * form.stride, form.stride, x, stride, count, inputs, form.depth)
@@ -92,7 +92,7 @@ extension CPUBackend {
         unsafe withScratch(outer.scratchCount + inner.scratchCount) { scratch in
             let halves = unsafe UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt16.self)
             let gated = unsafe halves + 2 * outer.scratchCount
-            unsafe round(first, norm, to: halves, outer)
+            unsafe round(first, norm.map { .normed($0) } ?? .plain, to: halves, outer)
             unsafe first.row_stride = outer.stride
             let (product, units, blocks, panels) = unsafe (first, outer.units, outer.blocks, width / 32)
             let parts = outer.parts(of: panels, threads: pool.threadCount)

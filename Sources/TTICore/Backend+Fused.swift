@@ -37,6 +37,25 @@ extension Backend {
             adding: residual)
     }
 
+    package func joinedLinear(_ x: Tensor, _ other: Tensor, _ weight: PreparedMatrix, bias: Tensor?) -> Tensor {
+        linear(concatenate(x, other, axis: -1), weight, bias: bias, activation: .identity, adding: nil)
+    }
+
+    package func joinedGroupNorm(
+        _ x: Tensor, _ other: Tensor, _ parameters: GroupNormParameters, activation: Activation
+    ) -> Tensor {
+        groupNorm(concatenate(x, other, axis: -1), parameters, activation: activation)
+    }
+
+    package func joinedGroupNormConvolve(
+        _ x: Tensor, _ other: Tensor, _ norm: GroupNormParameters, activation: Activation,
+        _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry
+    ) -> Tensor {
+        convolve(
+            joinedGroupNorm(x, other, norm, activation: activation), weight, bias: bias, geometry,
+            activation: .identity, adding: nil)
+    }
+
     package func qkvDecodeAttention(
         _ qkv: Tensor, _ cache: KeyValueCache, at position: Tensor, scale: Float, window: AttentionWindow?
     ) -> Tensor {

@@ -246,6 +246,20 @@ package protocol Backend: AnyObject {
         _ x: Tensor, _ norm: GroupNormParameters, activation: Activation, _ weight: PreparedConvolution, bias: Tensor?,
         _ geometry: ConvolutionGeometry, adding residual: Tensor?
     ) -> Tensor
+    /// linear(concatenate(x, other)) along the last axis.
+    func joinedLinear(_ x: Tensor, _ other: Tensor, _ weight: PreparedMatrix, bias: Tensor?) -> Tensor
+    /// groupNorm(concatenate(x, other)) along the channels.
+    /// - Parameters:
+    ///   - x: `[batch, height, width, channels]`
+    ///   - other: `[batch, height, width, other channels]`
+    func joinedGroupNorm(
+        _ x: Tensor, _ other: Tensor, _ parameters: GroupNormParameters, activation: Activation
+    ) -> Tensor
+    /// convolve(joinedGroupNorm(x, other)): what a UNet's way out does with what its way in left.
+    func joinedGroupNormConvolve(
+        _ x: Tensor, _ other: Tensor, _ norm: GroupNormParameters, activation: Activation,
+        _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry
+    ) -> Tensor
     /// Appends this token's keys and values, then attends over the cache.
     /// - Parameter qkv: `[batch, 1, 3 · heads · head width]`
     func qkvDecodeAttention(

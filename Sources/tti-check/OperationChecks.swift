@@ -37,7 +37,8 @@ struct OperationChecks {
     }
 
     private static let fused: Set = [
-        "normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve", "qkvDecodeAttention", "guideAndSample",
+        "normLinear", "joinedLinear", "joinedGroupNorm", "joinedGroupNormConvolve", "normModulate", "gatedFeedForward",
+        "groupNormConvolve", "qkvDecodeAttention", "guideAndSample",
     ]
 
     private func applies(_ check: CheckOptions.Check, _ opCase: OpCase) -> Bool {

@@ -115,6 +115,20 @@ import Testing
         #expect(isSame)
     }
 
+    @Test func `a result of joined rows is copied to where either half lies`() throws {
+        let backend = try BackendComparison.cpu(.best)
+        let halves = [BackendComparison.noise([2, 40, 64], 1), BackendComparison.noise([2, 40, 64], 2)]
+        let matrix = try Self.matrix(backend, 64, 128)
+        for half in halves.indices {
+            backend.arena.rewind(to: 0)
+            let operands = halves.map { backend.upload($0) }
+            let direct = try backend.read(backend.joinedLinear(operands[0], operands[1], matrix, bias: nil))
+            backend.move(backend.joinedLinear(operands[0], operands[1], matrix, bias: nil), to: operands[half])
+            let isSame = try backend.read(operands[half]) == direct
+            #expect(isSame, "half \(half)")
+        }
+    }
+
     @Test func `a stopwatch lets a result be made where it goes, and counts what is copied`() throws {
         let backend = TimingBackend(try BackendComparison.cpu(.best))
         let (h, x) = (BackendComparison.noise([2, 40, 64], 1), BackendComparison.noise([2, 40, 64], 2))

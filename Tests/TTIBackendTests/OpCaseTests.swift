@@ -146,7 +146,7 @@ struct OpCaseTests {
         let primitives = PrimitivesOnlyBackend(variant.backend())
         let fused: Set = [
             "normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve", "qkvDecodeAttention",
-            "guideAndSample",
+            "guideAndSample", "joinedLinear", "joinedGroupNorm", "joinedGroupNormConvolve",
         ]
         let cases = OpCase.checked.filter { fused.contains($0.operation) }
         #expect(Set(cases.map(\.operation)) == fused)
@@ -196,6 +196,7 @@ struct OpCaseTests {
             "depthToSpace",
             "increment", "guide", "sample", "maskedPlaces", "unmask", "combine", "nearestCode", "normLinear",
             "normModulate", "gatedFeedForward", "groupNormConvolve", "qkvDecodeAttention", "guideAndSample",
+            "joinedLinear", "joinedGroupNorm", "joinedGroupNormConvolve",
         ]
         #expect(Set(OpCase.all.map(\.operation)) == operations)
         #expect(Set(OpCase.all.map(\.description)).count == OpCase.all.count, "two cases of one name")

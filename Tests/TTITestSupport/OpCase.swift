@@ -118,6 +118,7 @@ package struct OpCase: Sendable, CustomStringConvertible {
             weightType: backend.weightType, cacheType: backend.cacheType, activationType: backend.activationType,
             kernelType: backend.kernelType)
         accounting.attentionForm = backend.attentionForm
+        accounting.readsJoinedInPlace = !(backend is ReferenceBackend || backend is PrimitivesOnlyBackend)
         _ = try prepare(on: accounting, entries: entries, shift: shift)()
         return accounting.arena.peak
     }

@@ -19,6 +19,21 @@ extension OpCase {
         }
     }
 
+    @inline(never) private static func joinedLinear(
+        _ batch: Int, _ rows: Shape, _ widths: (Int, Int), _ outputs: Int, bias: Bool = true, purpose: Purpose = .check
+    ) -> OpCase {
+        let inputs = widths.0 + widths.1
+        return OpCase(
+            "joinedLinear", "\(batch)×\(rows)×(\(widths.0) + \(widths.1)) → \(outputs)\(bias ? " bias" : "")",
+            purpose: purpose, batch: batch
+        ) { operands in
+            let x = operands.batched(rows.appending(widths.0)), other = operands.batched(rows.appending(widths.1))
+            let weight = try operands.matrix(outputs, inputs)
+            let bias = bias ? try operands.constant([outputs]) : nil
+            return { [operands.backend.joinedLinear(x, other, weight, bias: bias)] }
+        }
+    }
+
     @inline(never) private static func normModulate(
         _ kind: NormParameters.Kind, _ batch: Int, by modulationBatch: Int? = nil, _ tokens: Int, _ width: Int,
         hasBias: Bool = true, purpose: Purpose = .check
@@ -82,6 +97,47 @@ extension OpCase {
                 [
                     operands.backend.groupNormConvolve(
                         x, norm, activation: activation, weight, bias: bias, geometry, adding: residual)
+                ]
+            }
+        }
+    }
+
+    @inline(never) private static func joinedGroupNorm(
+        _ batch: Int, _ height: Int, _ width: Int, _ widths: (Int, Int), groups: Int, _ activation: Activation = .silu,
+        purpose: Purpose = .check
+    ) -> OpCase {
+        OpCase(
+            "joinedGroupNorm",
+            "\(batch)×\(height)×\(width)×(\(widths.0) + \(widths.1)) in \(groups) \(activation)", purpose: purpose,
+            batch: batch
+        ) { operands in
+            let x = operands.batched([height, width, widths.0])
+            // Of another size, so that the two are not taken for each other.
+            let other = operands.batched([height, width, widths.1], scale: 3, offset: 1)
+            let norm = try operands.groupNorm(groups, widths.0 + widths.1)
+            return { [operands.backend.joinedGroupNorm(x, other, norm, activation: activation)] }
+        }
+    }
+
+    @inline(never) private static func joinedGroupNormConvolve(
+        _ batch: Int, _ height: Int, _ width: Int, _ widths: (Int, Int), _ outputs: Int, groups: Int,
+        _ activation: Activation = .silu, _ geometry: ConvolutionGeometry = ConvolutionGeometry(padding: 1),
+        purpose: Purpose = .check
+    ) -> OpCase {
+        let inputs = widths.0 + widths.1
+        return OpCase(
+            "joinedGroupNormConvolve",
+            "\(batch)×\(height)×\(width)×(\(widths.0) + \(widths.1)) in \(groups) \(activation) → \(outputs)",
+            purpose: purpose, batch: batch
+        ) { operands in
+            let x = operands.batched([height, width, widths.0])
+            let other = operands.batched([height, width, widths.1], scale: 3, offset: 1)
+            let norm = try operands.groupNorm(groups, inputs)
+            let (weight, bias) = (try operands.kernel(outputs, inputs, 3, 3), try operands.constant([outputs]))
+            return {
+                [
+                    operands.backend.joinedGroupNormConvolve(
+                        x, other, norm, activation: activation, weight, bias: bias, geometry)
                 ]
             }
         }
@@ -202,6 +258,30 @@ extension OpCase {
         groupNormConvolve(1, 36, 30, 48, 64, groups: 16, .gelu),
         groupNormConvolve(1, 64, 64, 256, 256, groups: 32, residual: true, purpose: .measure),
         groupNormConvolve(1, 256, 256, 128, 128, groups: 32, residual: true, purpose: .measure),
+        // Groups that have channels of both; whole vectors of each, and not; one block for a group, and several.
+        joinedGroupNorm(1, 2, 3, (5, 3), groups: 2, .identity),
+        joinedGroupNorm(2, 7, 9, (24, 40), groups: 4),
+        joinedGroupNorm(3, 8, 8, (128, 64), groups: 8),
+        joinedGroupNorm(1, 40, 41, (17, 31), groups: 3, .gelu),
+        joinedGroupNorm(2, 48, 47, (64, 32), groups: 8),
+        joinedGroupNorm(1, 33, 32, (320, 640), groups: 32, purpose: .checkAndMeasure),
+        joinedGroupNormConvolve(1, 3, 4, (5, 3), 4, groups: 2),
+        joinedGroupNormConvolve(2, 5, 7, (24, 40), 19, groups: 4),
+        joinedGroupNormConvolve(3, 9, 8, (128, 64), 64, groups: 32),
+        joinedGroupNormConvolve(2, 33, 35, (64, 32), 48, groups: 16),
+        joinedGroupNormConvolve(1, 34, 37, (41, 23), 32, groups: 8, .relu),
+        joinedGroupNormConvolve(1, 36, 30, (48, 16), 64, groups: 8, .gelu),
+        joinedGroupNormConvolve(2, 48, 48, (192, 128), 64, groups: 32, .silu),
+        joinedGroupNormConvolve(
+            1, 65, 66, (32, 64), 33, groups: 32, .identity, ConvolutionGeometry(stride: 2, padding: 1)),
+        joinedGroupNormConvolve(1, 64, 64, (320, 320), 320, groups: 32, purpose: .measure),
+        joinedLinear(1, [1], (5, 3), 4),
+        joinedLinear(3, [4, 5], (24, 40), 19),
+        joinedLinear(2, [9, 8], (128, 64), 70, bias: false),
+        joinedLinear(2, [66], (192, 328), 48),
+        joinedLinear(1, [12, 12], (640, 384), 64),
+        joinedLinear(2, [23], (33, 31), 40),
+        joinedLinear(1, [64, 64], (320, 320), 320, purpose: .measure),
         qkvDecode(1, heads: 1, 1, capacity: 1, at: 0),
         qkvDecode(3, heads: 2, 8, capacity: 5, at: 0),
         qkvDecode(3, heads: 2, 33, capacity: 20, at: 19),

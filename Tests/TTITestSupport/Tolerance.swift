@@ -63,7 +63,7 @@ package struct Tolerance: Sendable, Equatable {
     package static func ofBFloat16Activations(_ operation: String) -> Tolerance {
         switch operation {
         case "attention", "decodeAttention", "qkvDecodeAttention", "normModulate", "gatedFeedForward",
-            "groupNormConvolve":
+            "groupNormConvolve", "joinedGroupNormConvolve":
             twiceRoundedResult
         default: of(operation) == .exact ? .exact : roundedResult
         }
@@ -78,7 +78,7 @@ package struct Tolerance: Sendable, Equatable {
     ) -> Tolerance {
         switch operation {
         case "normLinear" where roundsProducts, "gatedFeedForward" where roundsProducts,
-            "groupNormConvolve" where roundsProducts:
+            "groupNormConvolve" where roundsProducts, "joinedGroupNormConvolve" where roundsProducts:
             roundedFused
         case "attention" where roundsAttention: roundedAttention
         case "embed", "append", "castToCache", "concatenate", "gather", "depthToSpace", "increment", "sample",
@@ -86,10 +86,10 @@ package struct Tolerance: Sendable, Equatable {
             "unmask", "nearestCode", "guideAndSample":
             exact
         case "add", "activate", "gate", "modulate", "rotate", "guide": elementwise
-        case "linear", "convolve", "depthwiseConvolve", "combine": product
-        case "norm", "groupNorm", "globalResponseNorm": norm
+        case "linear", "joinedLinear", "convolve", "depthwiseConvolve", "combine": product
+        case "norm", "groupNorm", "joinedGroupNorm", "globalResponseNorm": norm
         case "attention", "decodeAttention", "qkvDecodeAttention": attention
-        case "normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve": fused
+        case "normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve", "joinedGroupNormConvolve": fused
         default: preconditionFailure("no tolerance for \(operation)")
         }
     }

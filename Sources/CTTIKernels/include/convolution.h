@@ -10,10 +10,17 @@
 typedef struct {
     const float *mean, *scale, *shift;  // [channels]
     int activation;
+    const float *joined;  // [height, width, joined_channels]: the last channels, which the image itself has not; or null
+    size_t joined_channels;
 } ctti_image_norm;
 
+// The norm of `count` pixels from `first` on; `channels` are those of the image and of what is joined to it.
+void ctti_norm_pixels(
+    ctti_isa isa, const ctti_image_norm *norm, float *target, const float *image, size_t first, size_t count,
+    size_t channels);
+
 typedef struct {
-    const float *image;  // [height, width, channels]
+    const float *image;  // [height, width, channels], without those that are joined to it
     size_t height, width, channels;
     size_t kernel_height, kernel_width;
     size_t output_height, output_width;

@@ -34,4 +34,11 @@ extension Backend {
         groupNormConvolve(
             x, norm, activation: activation, layer.weight, bias: layer.bias, layer.geometry, adding: residual)
     }
+
+    func joinedGroupNormConvolve(
+        _ x: Tensor, _ other: Tensor, _ norm: GroupNormParameters, _ activation: Activation, _ layer: Convolution
+    ) -> Tensor {
+        joinedGroupNormConvolve(
+            x, other, norm, activation: activation, layer.weight, bias: layer.bias, layer.geometry)
+    }
 }

@@ -98,8 +98,7 @@ package struct UNet {
                 for index in level.stage.blocks.indices {
                     let skip = skips.tensors.removeLast()
                     x = b.replacing(x, above: skip) {
-                        let joined = b.concatenate(x, skip, axis: 3)  // [rows, h, w, inputs + skip]
-                        return level.stage(index, joined, adding: shifts, prepared, on: b)
+                        level.stage(index, x, beside: skip, adding: shifts, prepared, on: b)
                     }
                 }
                 if let upsample = level.upsample { x = b.replacing(x) { b.convolve($0, upsample) } }

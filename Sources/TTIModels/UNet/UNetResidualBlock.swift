@@ -50,22 +50,36 @@ struct UNetResidualBlock {
 
     /// - Parameters:
     ///   - x: `[rows, height, width, inputs]`
+    ///   - skip: the inputs behind those of x, `[rows, height, width, …]`; nil: x has all.
     ///   - shift: of this step, `[width]` or `[prompts · 2 · width]`
     /// - Returns: `[rows, height, width, outputs]`
-    func callAsFunction(_ x: Tensor, adding shift: Tensor, on b: any Backend) -> Tensor {
+    func callAsFunction(_ x: Tensor, beside skip: Tensor? = nil, adding shift: Tensor, on b: any Backend) -> Tensor {
         // What lies first lies where the result will, which can then be made there: nothing that the last convolution reads but
         // what is added to it.
-        let residual = shortcut.map { b.linear(x, $0) } ?? x
-        if shortcut == nil { _ = b.allocate(x.shape, x.dtype) }
+        let residual = aroundConvolutions(x, skip, on: b)
+        if shortcut == nil && skip == nil { _ = b.allocate(x.shape, x.dtype) }
+        func convolve(_ layer: Convolution) -> Tensor {
+            guard let skip else { return b.groupNormConvolve(x, norm1, .silu, layer) }
+            return b.joinedGroupNormConvolve(x, skip, norm1, .silu, layer)
+        }
         var h: Tensor  // [rows, height, width, outputs]
         if isPerPrompt {
-            h = b.groupNormConvolve(x, norm1, .silu, convolution1)
+            h = convolve(convolution1)
             h = b.modulate(h, shift.reshaped(Shape(shift.elementCount / (2 * width), 2 * width)))
         } else {
-            let convolution = Convolution(
-                weight: convolution1.weight, bias: shift, geometry: convolution1.geometry)
-            h = b.groupNormConvolve(x, norm1, .silu, convolution)
+            h = convolve(
+                Convolution(weight: convolution1.weight, bias: shift, geometry: convolution1.geometry))
         }
         return b.groupNormConvolve(h, norm2, .silu, convolution2, adding: residual)
+    }
+
+    /// What goes around the convolutions: all inputs, or the shortcut's product of them.
+    private func aroundConvolutions(_ x: Tensor, _ skip: Tensor?, on b: any Backend) -> Tensor {
+        switch (skip, shortcut) {
+        case (nil, nil): x
+        case (nil, let shortcut?): b.linear(x, shortcut)
+        case (let skip?, nil): b.concatenate(x, skip, axis: 3)
+        case (let skip?, let shortcut?): b.joinedLinear(x, skip, shortcut.weight, bias: shortcut.bias)
+        }
     }
 }

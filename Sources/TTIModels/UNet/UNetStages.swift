@@ -33,12 +33,16 @@ struct UNetStage {
     /// Block `index` and the layers behind it.
     /// - Parameters:
     ///   - x: `[rows, height, width, inputs]`
+    ///   - skip: `[rows, height, width, more inputs]`: what the way in left for this block.
     ///   - shifts: of all blocks at this step.
     /// - Returns: `[rows, height, width, channels]`
     func callAsFunction(
-        _ index: Int, _ x: Tensor, adding shifts: Tensor, _ prepared: Prepared, on b: any Backend
+        _ index: Int, _ x: Tensor, beside skip: Tensor? = nil, adding shifts: Tensor, _ prepared: Prepared,
+        on b: any Backend
     ) -> Tensor {
-        let y = b.scoped { blocks[index](x, adding: shifts.prefixRows(prepared.shifts[index]), on: b) }
+        let y = b.scoped {
+            blocks[index](x, beside: skip, adding: shifts.prefixRows(prepared.shifts[index]), on: b)
+        }
         guard let transformer = transformers[index] else { return y }
         return b.replacing(y) { transformer($0, prepared.keysValues[index], on: b) }
     }
