@@ -88,14 +88,16 @@ extension CUDABackend {
         let isMatrix = taps == 1 && geometry == ConvolutionGeometry()
         multiplyTiles(
             tti_tiles(
-                y: y.device, x: address, weight: form.elements.device, bias: floatBias(bias), residual: residual.device,
+                y: y.device, x: address, weight: form.elements.device, joined: 0, bias: floatBias(bias),
+                residual: residual.device,
                 partial: 0, x_scales: 0, weight_scales: 0, weight_stride: Int64(taps * channelPieces * 16),
                 rows: Int32(batch * outputHeight * outputWidth), outputs: Int32(weight.outputs),
                 height: isMatrix ? 1 : Int32(height), width: isMatrix ? 1 : Int32(width),
                 output_height: isMatrix ? 1 : Int32(outputHeight), output_width: isMatrix ? 1 : Int32(outputWidth),
                 shift: Int32(geometry.upsampling - 1), kernel_width: Int32(weight.kernelWidth),
                 stride: Int32(geometry.stride), top: Int32(geometry.top), left: Int32(geometry.left),
-                channel_pieces: Int32(channelPieces), pieces: Int32(taps * channelPieces), splits: 1,
+                channel_pieces: Int32(channelPieces), own_pieces: Int32(channelPieces),
+                pieces: Int32(taps * channelPieces), splits: 1,
                 activation: Int32(activation.rawValue)), rowsOfEntry: outputHeight * outputWidth)
     }
 

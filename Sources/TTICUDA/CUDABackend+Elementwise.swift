@@ -104,6 +104,26 @@ extension CUDABackend {
         return result
     }
 
+    /// Whether kernels can read rows of two tensors as one: whole pieces of 16 bytes of each.
+    func canRead(_ x: Tensor, joined other: Tensor) -> Bool {
+        (x.shape.last | other.shape.last) % lanes == 0 && (x.address | other.address) % 16 == 0
+    }
+
+    /// Rows of two tensors side by side, between kernels.
+    func joinedRows(_ x: Tensor, _ other: Tensor) -> Tensor {
+        let shape = x.shape.replacingLast(x.shape.last + other.shape.last)
+        let (first, second) = (x.byteCount / x.rowCount, other.byteCount / x.rowCount)
+        let byteCount = x.byteCount + other.byteCount
+        let joined = scratch("joined rows", byteCount)
+        launch(
+            "join", grid: ((x.rowCount * max(first, second)).dividedUp(by: 256 * 16), 2, 1), threads: 256,
+            tti_join(
+                y: joined.device, x: (x.device, other.device), rows: Int64(x.rowCount),
+                bytes: (Int64(first), Int64(second)), offset: (0, Int64(first)), stride: Int64(first + second)))
+        return Tensor(
+            buffer: Buffer(address: joined, byteCount: byteCount) {}, byteOffset: 0, shape: shape, dtype: x.dtype)
+    }
+
     package func gather(_ x: Tensor, _ indices: Tensor) -> Tensor {
         let (batch, tokens, width) = (x.shape[0], x.shape[1], x.shape[2])
         let (entries, count) = (indices.shape[0], indices.shape[1])

@@ -8,6 +8,7 @@ extension CUDABackend {
     /// Whether Hopper's own units can do a product: bfloat16 or int8, in rows of whole pieces of 16 bytes.
     func suitsHopper(_ product: RowsProduct) -> Bool {
         hasHopper && activationType == .bfloat16 && product.isWhole && product.rowsOfEntry >= 64
+            && (product.joined == nil || product.x.shape.last % HopperProduct.bfloat16BlockChannels == 0)
     }
 
     /// The ways that are worth a try.
@@ -103,6 +104,7 @@ extension CUDABackend {
         parameters.down = Int32(height.dividedUp(by: box.height))
         parameters.boxes = Int32(count)
         (parameters.channel_blocks, parameters.blocks) = (Int32(product.channelBlocks), Int32(product.blocks))
+        parameters.own_blocks = Int32(product.ownBlocks)
         (parameters.kernel_width, parameters.stride) = (Int32(product.kernelWidth), Int32(product.stride))
         (parameters.top, parameters.left) = (Int32(product.top), Int32(product.left))
         parameters.doubles = product.doubles ? 1 : 0
@@ -135,6 +137,14 @@ extension CUDABackend {
         guard unsafe ctti_map_image(device.driver, &parameters.x, &x) == 0,
             unsafe ctti_map_image(device.driver, &parameters.weight, &weight) == 0
         else { return false }
+        if let joined = product.joined {
+            var image = ctti_image(
+                joined.address, channels: joined.channels, product.width, product.height, product.images,
+                elementBytes: bytes)
+            image.box(depth, box)
+            image.step = UInt32(product.stride)
+            guard unsafe ctti_map_image(device.driver, &parameters.joined, &image) == 0 else { return false }
+        }
         if product.residual != 0 {
             var residual = y
             residual.address = product.residual

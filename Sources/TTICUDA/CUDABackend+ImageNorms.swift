@@ -51,6 +51,13 @@ extension CUDABackend {
         return y
     }
 
+    package func joinedGroupNorm(
+        _ x: Tensor, _ other: Tensor, _ parameters: GroupNormParameters, activation: Activation
+    ) -> Tensor {
+        precondition(x.shape.replacingLast(1) == other.shape.replacingLast(1), "\(x.shape) beside \(other.shape)")
+        return groupNorm(joinedRows(x, other), parameters, activation: activation)
+    }
+
     package func globalResponseNorm(_ x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor {
         let (images, pixels, channels) = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3])
         precondition(

@@ -108,6 +108,13 @@ extension CUDABackend {
         product(x, weight, norm: nil, bias: bias, activation, adding: residual)
     }
 
+    /// Tiles and Hopper's units read both where they are; for the others they are joined between kernels.
+    package func joinedLinear(_ x: Tensor, _ other: Tensor, _ weight: PreparedMatrix, bias: Tensor?) -> Tensor {
+        precondition(x.shape.replacingLast(1) == other.shape.replacingLast(1), "\(x.shape) beside \(other.shape)")
+        checkActivations(other)
+        return product(x, joined: other, weight, norm: nil, bias: bias, .identity, adding: nil)
+    }
+
     package func normLinear(
         _ x: Tensor, _ norm: NormParameters, _ weight: PreparedMatrix, bias: Tensor?, activation: Activation
     ) -> Tensor {
@@ -154,11 +161,14 @@ extension CUDABackend {
     /// Whether each entry of the batch has one token: matrix-vector work.
     func isDecoding(_ x: Tensor) -> Bool { x.shape.rank < 3 || x.rowCount == x.shape[0] }
 
+    /// - Parameter joined: a tensor whose rows come behind those of x.
     private func product(
-        _ x: Tensor, _ weight: PreparedMatrix, norm: NormParameters?, bias: Tensor?, _ activation: Activation,
-        adding residual: Tensor?
+        _ x: Tensor, joined: Tensor? = nil, _ weight: PreparedMatrix, norm: NormParameters?, bias: Tensor?,
+        _ activation: Activation, adding residual: Tensor?
     ) -> Tensor {
-        precondition(x.shape.last == weight.inputs, "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
+        precondition(
+            x.shape.last + (joined?.shape.last ?? 0) == weight.inputs,
+            "\(x.shape) · [\(weight.outputs), \(weight.inputs)]ᵀ")
         checkActivations(x)
         let y = allocate(x.shape.replacingLast(weight.outputs), activationType)
         if let bias { precondition(bias.elementCount == weight.outputs, "bias \(bias.shape) to \(y.shape)") }
@@ -169,15 +179,20 @@ extension CUDABackend {
         let matrix = unsafe unsafeDowncast(weight.form, to: DeviceMatrix.self)
         if y.elementCount == 0 { return y }
         let isDecoding = isDecoding(x)
-        let integers = integersOfNorm(x)
-        hold(y, of: [x] + (bias.map { [$0] } ?? []), adding: residual) { [weak self] y in
+        let integers = joined == nil ? integersOfNorm(x) : nil
+        hold(y, of: [x, joined, bias].compactMap { $0 }, adding: residual) { [weak self] y in
             guard let self else { return }
+            var (x, joined) = (x, joined)
+            if let other = joined, isDecoding || matrix.elements.dtype == .int8 || !canRead(x, joined: other) {
+                (x, joined) = (joinedRows(x, other), nil)
+            }
             if isDecoding {
                 decode(x, matrix, norm: norm, bias: bias, activation, adding: residual, into: y)
             } else {
                 multiply(
                     RowsProduct(
-                        x: x, matrix: inRows(matrix), bias: bias, activation: activation, residual: residual,
+                        x: x, joined: joined, matrix: inRows(matrix), bias: bias, activation: activation,
+                        residual: residual,
                         integers: integers, y: y))
             }
         }

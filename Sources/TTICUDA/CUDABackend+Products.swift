@@ -5,6 +5,8 @@ internal import TTICore
 struct RowsProduct {
     /// `[entries, …, inputs]`
     let x: Tensor
+    /// Whose rows lie behind those of x; only where `canRead(x, joined:)`.
+    var joined: Tensor?
     var matrix: DeviceMatrix
     let bias: Tensor?
     let activation: Activation
@@ -26,17 +28,17 @@ struct RowsProduct {
         ProductShape(
             rows: rowsOfEntry, inputs: matrix.inputs, stride: matrix.stride, outputs: matrix.outputs,
             adds: residual != nil && !isEnded, isFloatResult: isEnded, isGated: gate != nil,
-            isInt8: matrix.elements.dtype == .int8)
+            isInt8: matrix.elements.dtype == .int8, ownInputs: joined == nil ? nil : x.shape.last)
     }
 
     /// Whether rows are whole pieces of 16 bytes.
     var isWhole: Bool {
         matrix.inputs % 8 == 0 && y.shape.last % 8 == 0
-            && (x.address | y.address | (residual?.address ?? 0)) % 16 == 0
+            && (x.address | y.address | (residual?.address ?? 0)) % 16 == 0 && x.shape.last % 8 == 0
     }
 
     /// Whether the library can do it, and it may be worth while: it leaves float32 sums where more is to be done.
-    var suitsLibrary: Bool { isWhole && (!isEnded || rowsOfEntry >= 128) }
+    var suitsLibrary: Bool { isWhole && joined == nil && (!isEnded || rowsOfEntry >= 128) }
 }
 
 extension CUDABackend {

@@ -22,20 +22,26 @@ extension CUDABackend {
         let (x, matrix) = (product.x, product.matrix)
         let rows = x.rowCount
         var (address, scales, bytes) = (UInt64(0), UInt64(0), matrix.stride)
+        var ownBytes: Int?
         if let integers = product.integers {
             (address, scales) = (integers.rows, integers.scales)
+        } else if product.joined != nil {
+            address = x.device
+            bytes = matrix.inputs * activationType.byteCount
+            ownBytes = x.shape.last * activationType.byteCount
         } else {
             let whole = wholeRows(x, width: matrix.inputs)
             address = whole.address
             bytes = whole.stride * activationType.byteCount
         }
         let parameters = tti_tiles(
-            y: product.y.device, x: address, weight: matrix.elements.device, bias: floatBias(product.bias),
-            residual: product.residual.device,
-            partial: 0, x_scales: scales, weight_scales: matrix.scales.device,
+            y: product.y.device, x: address, weight: matrix.elements.device, joined: product.joined.device,
+            bias: floatBias(product.bias), residual: product.residual.device, partial: 0, x_scales: scales,
+            weight_scales: matrix.scales.device,
             weight_stride: Int64(matrix.stride * matrix.elements.dtype.byteCount), rows: Int32(rows),
             outputs: Int32(matrix.outputs), height: 1, width: 1, output_height: 1, output_width: 1, shift: 0,
-            kernel_width: 1, stride: 1, top: 0, left: 0, channel_pieces: Int32(bytes / 16), pieces: Int32(bytes / 16),
+            kernel_width: 1, stride: 1, top: 0, left: 0, channel_pieces: Int32(bytes / 16),
+            own_pieces: Int32((ownBytes ?? bytes) / 16), pieces: Int32(bytes / 16),
             splits: 1, activation: Int32(product.activation.rawValue))
         multiplyTiles(
             parameters, rowsOfEntry: product.rowsOfEntry, splits: splits,

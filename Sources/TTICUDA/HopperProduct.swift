@@ -6,6 +6,8 @@ struct HopperProduct {
     var x: UInt64
     /// Of x.
     var channels, width, height, images: Int
+    /// An image of the same size, and its channels, which come behind those of x.
+    var joined: (address: UInt64, channels: Int)?
     var weight: UInt64
     /// Rows of the weights, their numbers, and bytes from one row to the next.
     var weightRows, weightInputs, weightStride: Int
@@ -36,7 +38,9 @@ struct HopperProduct {
     var boxedWidth: Int { doubles ? width : outputWidth }
     var boxedHeight: Int { doubles ? height : outputHeight }
 
-    var channelBlocks: Int { channels.dividedUp(by: blockChannels) }
+    /// Blocks of channels: of x, and of all.
+    var ownBlocks: Int { channels.dividedUp(by: blockChannels) }
+    var channelBlocks: Int { ownBlocks + (joined?.channels ?? 0).dividedUp(by: blockChannels) }
     /// Of channels and taps.
     var blocks: Int { weightInputs.dividedUp(by: blockChannels) }
 
@@ -44,7 +48,8 @@ struct HopperProduct {
     init(_ product: RowsProduct) {
         let matrix = product.matrix
         (x, weight, y) = (product.x.device, matrix.elements.device, product.y.device)
-        (channels, width, height, images) = (matrix.inputs, product.x.rowCount, 1, 1)
+        (channels, width, height, images) = (product.x.shape.last, product.x.rowCount, 1, 1)
+        joined = product.joined.map { ($0.device, $0.shape.last) }
         (weightRows, weightInputs, weightStride) = (matrix.outputs, matrix.inputs, matrix.rowBytes)
         if let integers = product.integers {
             (x, channels, weightInputs) = (integers.rows, matrix.stride, matrix.stride)

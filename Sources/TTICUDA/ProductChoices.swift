@@ -11,6 +11,8 @@ struct ProductShape: Hashable {
     /// The outputs are values and gates.
     var isGated = false
     var isInt8 = false
+    /// Of inputs that lie in two tensors, those in the first.
+    var ownInputs: Int?
 }
 
 /// How a product of many rows is made.
@@ -95,7 +97,7 @@ final class ProductChoices {
             (shape.adds, " adding"), (shape.isFloatResult, " ended"), (shape.isGated, " gated"),
             (shape.isInt8, " int8"),
         ]
-        let end = ends.filter(\.0).map(\.1).joined()
+        let end = ends.filter(\.0).map(\.1).joined() + (shape.ownInputs.map { " joined at \($0)" } ?? "")
         let tiles = HopperTile.all.map(\.name).joined(separator: " ")
         return "product 5 \(ctti_matrix_library_version()) and \(tiles) on \(device.name): "
             + "\(shape.rows)x\(shape.inputs) (\(shape.stride)) to \(shape.outputs)\(end)"

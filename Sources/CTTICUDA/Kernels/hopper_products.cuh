@@ -128,6 +128,15 @@ template <class tile> struct hopper_loader {
         return p.doubles ? pixel + ((phase + tap - before) >> 1) : pixel * p.stride + tap - before;
     }
 
+    // A box of what the tile's pixels see, of x or of what is joined to it.
+    INLINE_MEMBER void load_inputs(int stage, const hopper_tap &tap) const {
+        bool is_own = tap.channel < p.own_blocks;
+        copy_box(
+            ring.x(stage), is_own ? &p.x : &p.joined, &ring.full[stage],
+            (is_own ? tap.channel : tap.channel - p.own_blocks) * tile::box_width,
+            place_of(at.x, tap.column, p.left, blockIdx.z % 2), place_of(at.y, tap.row, p.top, blockIdx.z / 2), at.image);
+    }
+
     INLINE_MEMBER void load_all() const {
         int early = min(at.count, tile::stages);
         for (int i = 0; i < early; i++) load_weights(i, at.first + i);
@@ -139,10 +148,7 @@ template <class tile> struct hopper_loader {
                 wait_barrier(&ring.empty[next.stage], next.odd ^ 1);
                 load_weights(next.stage, at.first + i);
             }
-            copy_box(
-                ring.x(next.stage), &p.x, &ring.full[next.stage], tap.channel * tile::box_width,
-                place_of(at.x, tap.column, p.left, blockIdx.z % 2), place_of(at.y, tap.row, p.top, blockIdx.z / 2),
-                at.image);
+            load_inputs(next.stage, tap);
             tap.advance(p);
             next.advance();
         }
@@ -360,6 +366,7 @@ template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *
     if (threadIdx.x == tile::consumers) {
         expect_map(&p.weight);
         expect_map(&p.x);
+        if (p.own_blocks < p.channel_blocks) expect_map(&p.joined);
         expect_map(&p.y[blockIdx.z]);
         for (int i = 0; i < tile::stages; i++) {
             begin_barrier(&ring.full[i], 1);

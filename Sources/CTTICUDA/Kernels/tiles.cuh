@@ -42,7 +42,7 @@ template <class shape> struct tile_loader {
     int row, piece, target;
     // Its next piece of all, and where that is.
     int next, channel, tap_x, tap_y;
-    // The first piece of the pixel of each of its rows; -1 outside the image.
+    // The pixel of each of its rows; -1 outside the image.
     int pixels[row_count];
     // The weights of its first column, and how many of its columns are there.
     const char *weights;
@@ -71,7 +71,7 @@ template <class shape> struct tile_loader {
             int y = (place.corner >> 16) + tap_y, x = (short)place.corner + tap_x;
             bool inside = (unsigned)y < (unsigned)(p.height << p.shift) && (unsigned)x < (unsigned)(p.width << p.shift);
             int pixel = place.image + (y >> p.shift) * p.width + (x >> p.shift);
-            pixels[i] = inside ? pixel * p.channel_pieces : -1;
+            pixels[i] = inside ? pixel : -1;
         }
     }
 
@@ -92,12 +92,16 @@ template <class shape> struct tile_loader {
 
     // Begins to copy the inputs of the next block of the depth, and goes on to the one after it.
     INLINE_MEMBER void load_inputs(char *stage) {
-        bool is_there = next < p.pieces;
-        const bytes16 *x = pointer<const bytes16>(p.x);
+        // Of x, or of what is joined to it.
+        bool is_there = next < p.pieces, is_own = channel < p.own_pieces;
+        const bytes16 *image = pointer<const bytes16>(is_own ? p.x : p.joined);
+        int pixel_pieces = is_own ? p.own_pieces : p.channel_pieces - p.own_pieces;
+        int piece = is_own ? channel : channel - p.own_pieces;
 #pragma unroll
         for (int i = 0; i < row_count; i++) {
             bool inside = pixels[i] >= 0 && is_there;
-            copy_async(stage + target + i * step * ROW_BYTES, x + (inside ? pixels[i] + channel : 0), inside);
+            const bytes16 *address = image + (inside ? pixels[i] * pixel_pieces + piece : 0);
+            copy_async(stage + target + i * step * ROW_BYTES, address, inside);
         }
         next += ROW_PIECES;
         channel += ROW_PIECES;

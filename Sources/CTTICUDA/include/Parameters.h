@@ -276,6 +276,8 @@ typedef struct tti_row_norm {
 // pixel of x, 16-byte pieces of its channels, or zeros. A matrix is an image of 1×1 pixels for each row, with one tap.
 typedef struct tti_tiles {
     device_address y, x, weight;
+    // The image that has the channels behind those of x; or 0
+    device_address joined;
     // [outputs] float32; or 0
     device_address bias;
     // [rows, outputs]; or 0
@@ -290,8 +292,8 @@ typedef struct tti_tiles {
     // Of one image, before and after; `shift` is 1 where it is doubled as it is read.
     int32_t height, width, output_height, output_width, shift;
     int32_t kernel_width, stride, top, left;
-    // 16-byte pieces of a pixel, and of all taps.
-    int32_t channel_pieces, pieces;
+    // 16-byte pieces of a pixel, of these those that x has, and of all taps.
+    int32_t channel_pieces, own_pieces, pieces;
     int32_t splits;
     int32_t activation;
 } tti_tiles;
@@ -311,7 +313,8 @@ typedef struct tti_hopper {
     // (matrices of int8: 128); y
     // and the residual in boxes of 32 outputs. The boxes of x, y and the residual have as many pixels as a tile has rows.
     // With `doubles` a pixel of x is four of y, [images, height, 2, width, 2, outputs], without a residual: y has a map of each.
-    tti_tensor_map x, weight, residual, y[4];
+    // Boxes of channels from `own_blocks` on are those of `joined`, an image of the size of x.
+    tti_tensor_map x, joined, weight, residual, y[4];
     // [rows of the weights]; or 0
     device_address bias;
     // Where `splits` is more than 1: the parts' sums, and int32 zeros for each tile.
@@ -324,8 +327,8 @@ typedef struct tti_hopper {
     int32_t is_gated, value_row, gate_row;
     // Boxes of pixels: how large one is, how many lie across and down an image, and how many there are.
     int32_t box_width, box_height, box_images, across, down, boxes;
-    // Boxes of channels; of these and all taps.
-    int32_t channel_blocks, blocks;
+    // Boxes of channels, of these those of x; of all and all taps.
+    int32_t channel_blocks, own_blocks, blocks;
     int32_t kernel_width, stride, top, left, doubles;
     int32_t splits, activation, adds, is_bfloat16_bias;
     // Of x, int8 only.
