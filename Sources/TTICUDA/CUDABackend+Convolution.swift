@@ -64,21 +64,23 @@ extension CUDABackend {
             precondition(residual.shape == y.shape, "residual \(residual.shape) to \(y.shape)")
         }
         guard y.elementCount > 0 else { return y }
-        hold(y, of: [x] + (bias.map { [$0] } ?? []), adding: residual) { [weak self] y in
-            self?.convolve(x, weight, bias: bias, geometry, activation, adding: residual, into: y)
+        hold(y, of: [x] + (bias.map { [$0] } ?? []), adding: residual) { [weak self] y, statistics in
+            self?.convolve(
+                x, weight, bias: bias, geometry, activation, adding: residual, into: y, leaving: statistics)
         }
         return y
     }
 
     private func convolve(
         _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor?, _ geometry: ConvolutionGeometry,
-        _ activation: Activation, adding residual: Tensor?, into y: Tensor
+        _ activation: Activation, adding residual: Tensor?, into y: Tensor, leaving statistics: PartialStatistics?
     ) {
         let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2])
         let (outputHeight, outputWidth) = (y.shape[1], y.shape[2])
         let form = unsafe unsafeDowncast(weight.form, to: KernelRows.self)
         if convolveOnHopper(
-            x, weight, rows: form.elements, bias: bias, geometry, activation, adding: residual, into: y)
+            x, weight, rows: form.elements, bias: bias, geometry, activation, adding: residual, into: y,
+            leaving: statistics)
         {
             return
         }

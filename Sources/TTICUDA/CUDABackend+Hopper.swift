@@ -33,7 +33,7 @@ extension CUDABackend {
     /// - Returns: false when Hopper's own units cannot do it: they want whole blocks of channels.
     func convolveOnHopper(
         _ x: Tensor, _ weight: PreparedConvolution, rows: Tensor, bias: Tensor?, _ geometry: ConvolutionGeometry,
-        _ activation: Activation, adding residual: Tensor?, into y: Tensor
+        _ activation: Activation, adding residual: Tensor?, into y: Tensor, leaving statistics: PartialStatistics?
     ) -> Bool {
         let addresses = x.device | y.device | rows.device | residual.device
         let doubles = geometry.upsampling == 2
@@ -51,7 +51,7 @@ extension CUDABackend {
             width: product.boxedWidth, height: product.boxedHeight, phases: product.phases, outputs: weight.outputs,
             blocks: product.blocks)
         guard let plan = plan(size, images: y.shape[0]) else { return false }
-        return multiplyOnHopper(product, plan)
+        return multiplyOnHopper(product, plan, leaving: statistics)
     }
 
     /// nil when tests want another way.
@@ -68,11 +68,15 @@ extension CUDABackend {
         return plan
     }
 
+    /// - Parameter statistics: of a convolution; left where boxes of one image suit it.
     /// - Returns: false when the driver cannot describe its tensors.
-    private func multiplyOnHopper(_ product: HopperProduct, _ plan: HopperPlan) -> Bool {
+    private func multiplyOnHopper(
+        _ product: HopperProduct, _ plan: HopperPlan, leaving statistics: PartialStatistics? = nil
+    ) -> Bool {
         let (tile, splits) = (HopperTile.all[plan.tile], plan.splits)
         let (width, height) = (product.boxedWidth, product.boxedHeight)
-        let box = HopperBox(width: width, height: height, images: product.images)
+        let ownBox = statistics == nil ? nil : HopperBox(ofOneImage: width, height)
+        let box = ownBox ?? HopperBox(width: width, height: height, images: product.images)
         let count = box.count(width: width, height: height, images: product.images)
         // Of values, or of values and gates.
         let columns = product.gate == nil ? tile.columns : tile.columns / 2
@@ -110,6 +114,10 @@ extension CUDABackend {
         parameters.doubles = product.doubles ? 1 : 0
         (parameters.splits, parameters.activation) = (Int32(splits), Int32(product.activation.rawValue))
         parameters.adds = product.residual == 0 ? 0 : 1
+        if let statistics, ownBox != nil {
+            parameters.statistics = placeForStatistics(product, in: box, groups: statistics.groups)
+            statistics.left = parameters.statistics
+        }
         launch(
             "hopper_\(product.scales == nil ? "" : "int8_")\(tile.name)", grid: (tiles, splits, product.phases),
             threads: HopperTile.threads,

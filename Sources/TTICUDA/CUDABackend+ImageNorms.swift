@@ -6,6 +6,8 @@ extension CUDABackend {
     private static let (sliceThreads, applyThreads, groupThreads, ahead) = (512, 256, 512, 8)
     /// Blocks of an image that the last of them can join.
     private static let mostSlices = 160
+    /// Of an image's partial statistics, while every block of a kernel joins them all: what it reads of the image.
+    private static let mostPartBytes = 32 << 10
 
     package func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor {
         let groups = parameters.groups
@@ -19,7 +21,8 @@ extension CUDABackend {
         var call = tti_group_norm(
             y: y.device, x: x.device, weight: parameters.weight.device, bias: parameters.bias.device, slices: 0,
             statistics: 0, counters: 0, pixels: Int64(pixels), channels: Int32(channels), groups: Int32(groups),
-            activation: Int32(activation.rawValue), pixels_of_block: 0, epsilon: parameters.epsilon)
+            activation: Int32(activation.rawValue), pixels_of_block: 0, epsilon: parameters.epsilon,
+            partial: tti_partial_statistics())
         let (vectors, width) = (channels / lanes, channels / groups)
         if isAligned, width % lanes == 0, width / lanes <= CUDABackend.groupThreads {
             let held = pixels.dividedUp(by: CUDABackend.groupThreads / (width / lanes))
@@ -34,20 +37,34 @@ extension CUDABackend {
             launch("group_norm_any", grid: (groups, images, 1), threads: CUDABackend.groupThreads, call)
             return y
         }
-        // A block for each multiprocessor, each thread with as many pixels as the next one.
-        let atOnce = CUDABackend.sliceThreads / vectors
-        let most = min(device.multiprocessorCount, CUDABackend.mostSlices)
-        let perSlice = max(CUDABackend.ahead, pixels.dividedUp(by: most * atOnce)) * atOnce
-        let slices = pixels.dividedUp(by: perSlice)
-        call.slices = scratch("group norm slices", images * groups * slices * 8).device
-        call.statistics = scratch("group norm statistics", images * groups * 8).device
-        call.counters = counters(images).device
-        call.pixels_of_block = Int32(perSlice)
-        launch("group_statistics", grid: (slices, images, 1), threads: CUDABackend.sliceThreads, call)
-        let perBlock = CUDABackend.ahead * (CUDABackend.applyThreads / vectors)
-        call.pixels_of_block = Int32(perBlock)
-        launch(
-            "group_apply", grid: (pixels.dividedUp(by: perBlock), images, 1), threads: CUDABackend.applyThreads, call)
+        func apply(_ kernel: String) {
+            let perBlock = CUDABackend.ahead * (CUDABackend.applyThreads / vectors)
+            call.pixels_of_block = Int32(perBlock)
+            launch(
+                kernel, grid: (pixels.dividedUp(by: perBlock), images, 1), threads: CUDABackend.applyThreads, call)
+        }
+        if let partial = partialStatistics(of: x, groups: groups) {
+            call.partial = partial
+            let partBytes = 8 * Int(partial.boxes * partial.parts_of_box)
+            if groups <= TTI_MOST_JOINED_GROUPS, partBytes <= CUDABackend.mostPartBytes {
+                apply("group_apply_parts")
+                return y
+            }
+            call.statistics = scratch("group norm statistics", images * groups * 8).device
+            launch("group_join", grid: (groups, images, 1), threads: CUDABackend.applyThreads, call)
+        } else {
+            // A block for each multiprocessor, each thread with as many pixels as the next one.
+            let atOnce = CUDABackend.sliceThreads / vectors
+            let most = min(device.multiprocessorCount, CUDABackend.mostSlices)
+            let perSlice = max(CUDABackend.ahead, pixels.dividedUp(by: most * atOnce)) * atOnce
+            let slices = pixels.dividedUp(by: perSlice)
+            call.slices = scratch("group norm slices", images * groups * slices * 8).device
+            call.statistics = scratch("group norm statistics", images * groups * 8).device
+            call.counters = counters(images).device
+            call.pixels_of_block = Int32(perSlice)
+            launch("group_statistics", grid: (slices, images, 1), threads: CUDABackend.sliceThreads, call)
+        }
+        apply("group_apply")
         return y
     }
 

@@ -150,7 +150,7 @@ extension CUDABackend {
         }
         checkActivations(x)
         if let bias { precondition(bias.elementCount == weight.outputs, "bias \(bias.shape) to \(y.shape)") }
-        hold(y, of: [x] + (bias.map { [$0] } ?? []), adding: nil) { [weak self] y in
+        hold(y, of: [x] + (bias.map { [$0] } ?? []), adding: nil) { [weak self] y, _ in
             var product = product
             product.y = y
             self?.multiply(product)
@@ -180,7 +180,7 @@ extension CUDABackend {
         if y.elementCount == 0 { return y }
         let isDecoding = isDecoding(x)
         let integers = joined == nil ? integersOfNorm(x) : nil
-        hold(y, of: [x, joined, bias].compactMap { $0 }, adding: residual) { [weak self] y in
+        hold(y, of: [x, joined, bias].compactMap { $0 }, adding: residual) { [weak self] y, _ in
             guard let self else { return }
             var (x, joined) = (x, joined)
             if let other = joined, isDecoding || matrix.elements.dtype == .int8 || !canRead(x, joined: other) {

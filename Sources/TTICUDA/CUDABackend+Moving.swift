@@ -8,16 +8,21 @@ final class HeldProduct {
     private let operands: [Tensor]
     /// What a thread reads right before it writes there.
     private let residual: Tensor?
-    private let issue: (Tensor) -> Void
+    private let issue: (Tensor, PartialStatistics?) -> Void
+    /// What the next piece of work wants of the result besides it.
+    var statistics: PartialStatistics?
 
-    init(_ result: Tensor, of operands: [Tensor], adding residual: Tensor?, issue: @escaping (Tensor) -> Void) {
+    init(
+        _ result: Tensor, of operands: [Tensor], adding residual: Tensor?,
+        issue: @escaping (Tensor, PartialStatistics?) -> Void
+    ) {
         self.result = result
         self.operands = operands
         self.residual = residual
         self.issue = issue
     }
 
-    func run() { issue(result) }
+    func run() { issue(result, statistics) }
 
     /// - Returns: false when the result must be made where it was and copied.
     func move(to target: Tensor) -> Bool {
@@ -33,9 +38,10 @@ extension CUDABackend {
     /// Issues a product when the next piece of work is asked for, or what it made.
     /// - Parameters:
     ///   - operands: all that it reads in the arena, but for the residual.
-    ///   - issue: does it, into the tensor that it gets; allocates nothing in the arena.
+    ///   - issue: does it, into the tensor that it gets; allocates nothing in the arena. A convolution may leave statistics.
     func hold(
-        _ result: Tensor, of operands: [Tensor], adding residual: Tensor?, issue: @escaping (Tensor) -> Void
+        _ result: Tensor, of operands: [Tensor], adding residual: Tensor?,
+        issue: @escaping (Tensor, PartialStatistics?) -> Void
     ) {
         device.hold(HeldProduct(result, of: operands, adding: residual, issue: issue))
     }

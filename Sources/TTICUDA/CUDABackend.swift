@@ -215,6 +215,8 @@ package final class CUDABackend: Backend {
     package func record(_ body: @escaping () -> Void) -> any Program {
         // Done once as it is: whatever is found out or allocated at first use is there when the graph is made.
         // What the body leaves in the arena is its own too: every replay writes it again.
+        // What comes before is no part of it, either time.
+        device.issueHeld()
         let mark = arena.mark
         body()
         recordingMark = mark

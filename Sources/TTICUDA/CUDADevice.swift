@@ -24,6 +24,8 @@ package final class CUDADevice {
     private(set) var held: HeldProduct?
     /// How often work was asked for: when it is as it was, memory is, too.
     private(set) var turn = 0
+    /// Kernels that were started.
+    package private(set) var launches = 0
     /// What was refused first.
     private(set) var fault: DeviceError?
     /// Whether a step is being recorded: nothing may be allocated or waited for.
@@ -186,6 +188,7 @@ package final class CUDADevice {
             }
         }
         isNextInOrder = false
+        launches += 1
         check(status, "the kernel '\(kernel.name)'")
         if waitsAlways, !isRecording {
             check(unsafe driver.pointee.synchronize_stream(stream), "the kernel '\(kernel.name)'")

@@ -17,6 +17,16 @@ struct HopperBox: Equatable {
         self = best.box
     }
 
+    /// The box of 128 pixels of one image of which the fewest cover it, so that what a box has depends on no other image. nil
+    /// where they cover more than an eighth too much.
+    init?(ofOneImage width: Int, _ height: Int) {
+        let boxes = [128, 64, 32, 16, 8, 4, 2, 1].map { HopperBox($0, HopperTile.rows / $0, 1) }
+        func count(_ box: HopperBox) -> Int { box.count(width: width, height: height, images: 1) }
+        let best = boxes.dropFirst().reduce(boxes[0]) { count($1) < count($0) ? $1 : $0 }
+        guard 8 * count(best) * HopperTile.rows <= 9 * width * height else { return nil }
+        self = best
+    }
+
     private init(_ width: Int, _ height: Int, _ images: Int) {
         (self.width, self.height, self.images) = (width, height, images)
     }

@@ -61,7 +61,7 @@ struct Oracle: Hashable {
     let roundsAttention: Bool
     let kernelType: DType
 
-    /// What each says to every checked case, computed once.
+    /// What each says to every case, computed once.
     private static let expectations: [Oracle: [[OpOutput]]] = {
         var results: [Oracle: [[OpOutput]]] = [:]
         for oracle in Set(CPUVariant.all.map(\.oracle)) {
@@ -69,7 +69,7 @@ struct Oracle: Hashable {
             let reference = ReferenceBackend(
                 weightType: type, cacheType: type.besideMatrices, roundsProducts: oracle.roundsProducts,
                 roundsAttention: oracle.roundsAttention, kernelType: oracle.kernelType)
-            results[oracle] = OpCase.checked.map { (try? $0.run(on: reference)) ?? [] }
+            results[oracle] = OpCaseTests.compared.map { (try? $0.run(on: reference)) ?? [] }
         }
         return results
     }()
@@ -84,10 +84,12 @@ struct Oracle: Hashable {
 }
 
 struct OpCaseTests {
+    static let compared = OpCase.checked + OpCase.chains
+
     @Test(arguments: CPUVariant.all)
     func `every operation is as the reference says`(variant: CPUVariant) throws {
         let backend = variant.backend()
-        for (index, opCase) in OpCase.checked.enumerated() {
+        for (index, opCase) in OpCaseTests.compared.enumerated() {
             let expected = try variant.oracle.expected(index)
             let (outputs, isTidy) = try opCase.runGuarded(on: backend)
             #expect(isTidy, "\(opCase) writes where it should not")

@@ -14,7 +14,7 @@ package struct OpCase: Sendable, CustomStringConvertible {
         case measure
     }
 
-    /// The requirement of `Backend`, such as "linear".
+    /// The requirement of `Backend`, such as "linear"; of two in a row, both.
     package let operation: String
     /// Shapes and what else distinguishes the case.
     package let detail: String

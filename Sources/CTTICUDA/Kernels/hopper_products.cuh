@@ -9,8 +9,10 @@
 // warpgroups of 128 threads with 64 rows each, multiply what has landed. An output's sum goes up in depth, sixteen bfloat16 at
 // a time, whatever its tile; of 8-bit integers it is exact. Where the depth is split, the last block of a tile adds the parts
 // up in their order. Which tile is taken is Swift's choice (HopperPlan.swift).
+// For a group norm of the result a block leaves means and squares of its pixels, too, while the copy engine stores them.
 #pragma once
 #include "hopper.cuh"
+#include "partial_statistics.cuh"
 
 #if defined(TTI_BF16) && __CUDA_ARCH__ == 900
 
@@ -314,6 +316,84 @@ INLINE floats<8> rounded(floats<8> x) {
     return x;
 }
 
+// MARK: Statistics for a group norm
+
+// What eight lanes, four apart, have of eight columns, added up: lane / 4 is the column whose total a lane gets.
+INLINE float total_of_column(floats<8> x) {
+    int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int half = 4; half > 0; half /= 2) {
+        bool is_upper = lane & 4 * half;
+#pragma unroll
+        for (int j = 0; j < half; j++) {
+            float kept = is_upper ? x[j + half] : x[j], given = is_upper ? x[j] : x[j + half];
+            x[j] = kept + __shfl_xor_sync(ALL_LANES, given, 4 * half);
+        }
+    }
+    return x[0];
+}
+
+// The sum over the lanes from `first` to `last`, of which this one is one.
+INLINE float sum_of_lanes(float x, int first, int last) {
+    int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int offset = 1; offset < WARP; offset *= 2) {
+        float before = __shfl_up_sync(ALL_LANES, x, offset);
+        if (lane - offset >= first) x += before;
+    }
+    return __shfl_sync(ALL_LANES, x, last);
+}
+
+// Of the results as they are stored, for a group norm. A warp has a box of 32 columns, a lane first a piece of every eighth row
+// and then a column. Sums are of differences from a column's first number, so that their squares are of the size of the spread.
+template <class tile>
+INLINE void leave_statistics(const tti_hopper &p, const hopper_place &at, const hopper_results<tile> &results) {
+    static_assert(RESULT_WIDTH == TTI_PART_CHANNELS && RESULT_WIDTH == WARP, "a part is of a box's columns");
+    const tti_partial_statistics &s = p.statistics;
+    int lane = threadIdx.x % WARP, piece = lane % 4, boxes = p.across * p.down;
+    int width = min(p.box_width, s.width - at.x), height = min(p.box_height, s.height - at.y);
+    // The width of a box is a power of two.
+    int log_width = __ffs(p.box_width) - 1;
+    float pixels = (float)(width * height);
+    int number = at.image * s.boxes + blockIdx.z * boxes + blockIdx.x % p.boxes % boxes;
+    statistics *parts = pointer<statistics>(s.parts) + (int64_t)number * s.parts_of_box;
+    for (int i = threadIdx.x / WARP; i < tile::results; i += tile::consumers / WARP) {
+        int first = at.column + i * RESULT_WIDTH;
+        if (first >= p.outputs) return;
+        const char *box = results.box(i);
+        floats<8> shift = load<8>((const bfloat16 *)(box + result_place(0, piece))), sum, square;
+        for (int j = 0; j < 8; j++) sum[j] = square[j] = 0;
+#pragma unroll 4
+        for (int row = lane / 4; row < tile::rows; row += WARP / 4) {
+            if ((row & (p.box_width - 1)) >= width || row >> log_width >= height) continue;
+            floats<8> v = load<8>((const bfloat16 *)(box + result_place(row, piece)));
+            for (int j = 0; j < 8; j++) {
+                float d = v[j] - shift[j];
+                sum[j] += d;
+                square[j] = fmaf(d, d, square[j]);
+            }
+        }
+        // The lane that has this one's column.
+        int from = lane % 8 * 4 + lane / 8;
+        float total = __shfl_sync(ALL_LANES, total_of_column(sum), from);
+        float squares = __shfl_sync(ALL_LANES, total_of_column(square), from);
+        float difference = total / pixels;
+        float mean = to_float(*(const bfloat16 *)(box + result_place(0, lane / 8) + lane % 8 * 2)) + difference;
+        squares = fmaxf(0.0f, squares - total * difference);
+        // Those of a group are joined.
+        int group = (first + lane) / s.group_width, begin = max(group * s.group_width - first, 0);
+        int last = min((group + 1) * s.group_width - first, WARP) - 1;
+        float mean_of_part = sum_of_lanes(mean, begin, last) / (float)(last - begin + 1);
+        difference = mean - mean_of_part;
+        squares = sum_of_lanes(squares + pixels * difference * difference, begin, last);
+        if (lane == last && first + lane < p.outputs) {
+            parts[part_of(group, first / RESULT_WIDTH)] = statistics{mean_of_part, squares};
+        }
+    }
+}
+
+// MARK: Finishing
+
 // Sums become outputs in the places of their residuals, from where the copy engine takes them to y. `halves` 2: the second
 // half of the columns are gates.
 template <class tile, int halves>
@@ -352,12 +432,14 @@ INLINE void finish(
     }
     show_to_copies();
     wait_for_threads(1, tile::consumers);
-    if (threadIdx.x > 0) return;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; threadIdx.x == 0 && i < count; i++) {
         int column = at.column + i * RESULT_WIDTH;
         if (column < p.outputs) store_box(&p.y[blockIdx.z], results.box(i), column, at.x, at.y, at.image);
     }
-    wait_for_stores();
+    if constexpr (halves == 1 && !tile::is_int8) {
+        if (p.statistics.parts) leave_statistics<tile>(p, at, results);
+    }
+    if (threadIdx.x == 0) wait_for_stores();
 }
 
 template <class tile> INLINE void multiply_on_hopper(const tti_hopper &p, char *shared) {

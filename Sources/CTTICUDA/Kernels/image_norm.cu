@@ -6,12 +6,14 @@
 // pixels of an image, one for each multiprocessor, which reads them 16 bytes at a time, 8 of these under way in a thread; the
 // last of an image's blocks joins what they found. `group_apply` goes over the image once more, a thread over 8 vectors, which
 // it asks for while the last block is at work. Of channels that are no whole vectors `group_norm_any`.
+// Where the convolution that made x left means and squares of parts of it, nothing but `group_apply_parts`, each of whose blocks
+// joins the parts of its image; of too many for that, `group_join` instead of `group_statistics`, a block for a group of an image.
 // A block's sums are of differences from one of its numbers, so that their squares are of the size of the spread; blocks are
 // joined by their means and what is about them. The order is that of pixels and channels, whatever the batch.
 //
 // Global response norm, two kernels: `response_lengths` has a block for each 8 vectors of channels of an image,
 // `response_apply` for 128 vectors of 8 pixels.
-#include "device.cuh"
+#include "partial_statistics.cuh"
 
 #define THREADS 256
 // Vectors that a thread has under way.
@@ -58,11 +60,6 @@ INLINE floats<count> normalised(
 // Threads that join what the blocks found of a group, and how many blocks each takes.
 #define JOINERS 16
 #define JOINED 10
-
-// What a block found of a group: the mean, the sum of squares about it.
-struct __align__(8) statistics {
-    float mean, squares;
-};
 
 INLINE float sum_of_joiners(float x) {
 #pragma unroll
@@ -175,14 +172,14 @@ KERNEL(group_statistics, tti_group_norm, SLICE_THREADS) {
     join_slices(p, slices);
 }
 
+// `statistics`: the mean and 1 / deviation of each group of the block's image.
 template <int activation>
 INLINE void apply_statistics(
-    const tti_group_norm &p, const pixel_threads<THREADS> &own, const bytes16 raw[AHEAD], int pixel, int end) {
+    const tti_group_norm &p, const pixel_threads<THREADS> &own, const bytes16 raw[AHEAD], int pixel, int end,
+    const float *statistics, floats<LANES> scale, const floats<LANES> &bias) {
     int width = p.channels / p.groups, channel = own.vector * LANES;
     int group = channel / width, within = channel - group * width;
-    const float *statistics = pointer<const float>(p.statistics) + 2 * (blockIdx.y * p.groups);
-    floats<LANES> mean, scale = load_floats<LANES>(pointer<const float>(p.weight) + channel);
-    floats<LANES> bias = load_floats<LANES>(pointer<const float>(p.bias) + channel);
+    floats<LANES> mean;
     for (int j = 0; j < LANES; j++) {
         mean[j] = statistics[2 * group];
         scale[j] *= statistics[2 * group + 1];
@@ -207,14 +204,104 @@ KERNEL_RESIDENT(group_apply, tti_group_norm, THREADS, 3) {
     int end = own.has_place() ? min((int)(blockIdx.x + 1) * p.pixels_of_block, (int)p.pixels) : 0;
     const bytes16 *x = pointer<const bytes16>(p.x) + blockIdx.y * p.pixels * own.vectors + own.vector;
     bytes16 raw[AHEAD];
-    // The kernel before this one is group_statistics, which let this one begin when it had x before it.
+    // The kernel before this one is group_statistics or group_join, which let this one begin when they had x before them.
     ask<AHEAD>(raw, x, pixel, end, own.at_once, own.vectors);
+    floats<LANES> weight = load_floats<LANES>(pointer<const float>(p.weight) + own.vector * LANES);
+    floats<LANES> bias = load_floats<LANES>(pointer<const float>(p.bias) + own.vector * LANES);
     wait_for_inputs();
     if (pixel >= end) return;
+    const float *statistics = pointer<const float>(p.statistics) + 2 * (blockIdx.y * p.groups);
     switch (p.activation) {
-    case 0: return apply_statistics<0>(p, own, raw, pixel, end);
-    case 5: return apply_statistics<5>(p, own, raw, pixel, end);
-    default: return apply_statistics<-1>(p, own, raw, pixel, end);
+    case 0: return apply_statistics<0>(p, own, raw, pixel, end, statistics, weight, bias);
+    case 5: return apply_statistics<5>(p, own, raw, pixel, end, statistics, weight, bias);
+    default: return apply_statistics<-1>(p, own, raw, pixel, end, statistics, weight, bias);
+    }
+}
+
+// MARK: Group norm behind a convolution
+
+// Threads of a block of group_apply_parts that join what there is of a group.
+#define PART_JOINERS 8
+
+// Of a group of the block's image: differences from one of its numbers, added up, and their squares.
+struct group_sums {
+    float shift, sum, squares;
+
+    // What one of `joiners` threads adds up: half of them have the even slabs of channels, half of them the odd ones.
+    template <int joiners> INLINE_MEMBER void add_parts(const tti_partial_statistics &p, int group, int joiner) {
+        const statistics *image = pointer<const statistics>(p.parts) + (int64_t)blockIdx.y * p.boxes * p.parts_of_box;
+        int begin = group * p.group_width, end = begin + p.group_width;
+        shift = image[part_of(group, begin / TTI_PART_CHANNELS)].mean;
+        for (int slab = begin / TTI_PART_CHANNELS + joiner % 2; slab * TTI_PART_CHANNELS < end; slab += 2) {
+            int first = slab * TTI_PART_CHANNELS;
+            float channels = (float)(min(end, first + TTI_PART_CHANNELS) - max(begin, first));
+            const statistics *parts = image + part_of(group, slab);
+            for (int box = joiner / 2; box < p.boxes; box += AHEAD * joiners / 2) {
+                statistics found[AHEAD];
+#pragma unroll
+                for (int i = 0; i < AHEAD; i++) {
+                    int own = box + i * joiners / 2;
+                    if (own < p.boxes) found[i] = parts[(int64_t)own * p.parts_of_box];
+                }
+#pragma unroll
+                for (int i = 0; i < AHEAD; i++) {
+                    int own = box + i * joiners / 2;
+                    if (own >= p.boxes) break;
+                    float count = channels * pixels_of_box(p, own), d = found[i].mean - shift;
+                    sum += count * d;
+                    squares += found[i].squares + count * d * d;
+                }
+            }
+        }
+    }
+
+    // Leaves mean and 1 / deviation.
+    INLINE_MEMBER void finish(const tti_group_norm &p, float *result) const {
+        float all = (float)p.partial.group_width * (int)p.pixels, mean = sum / all;
+        result[0] = shift + mean;
+        result[1] = rsqrtf(fmaxf(0.0f, squares - sum * mean) / all + p.epsilon);
+    }
+};
+
+KERNEL(group_join, tti_group_norm, THREADS) {
+    wait_for_inputs();
+    group_sums sums{0, 0, 0};
+    sums.add_parts<THREADS>(p.partial, blockIdx.x, threadIdx.x);
+    sums.sum = block_sum(sums.sum);
+    sums.squares = block_sum(sums.squares);
+    if (threadIdx.x == 0) sums.finish(p, pointer<float>(p.statistics) + 2 * (blockIdx.y * p.groups + blockIdx.x));
+}
+
+// Joining takes registers: two blocks a multiprocessor.
+KERNEL_RESIDENT(group_apply_parts, tti_group_norm, THREADS, 2) {
+    __shared__ float joined[2 * TTI_MOST_JOINED_GROUPS];
+    pixel_threads<THREADS> own(p.channels / LANES);
+    int pixel = blockIdx.x * p.pixels_of_block + own.row;
+    int end = own.has_place() ? min((int)(blockIdx.x + 1) * p.pixels_of_block, (int)p.pixels) : 0;
+    const bytes16 *x = pointer<const bytes16>(p.x) + blockIdx.y * p.pixels * own.vectors + own.vector;
+    floats<LANES> weight = load_floats<LANES>(pointer<const float>(p.weight) + own.vector * LANES);
+    floats<LANES> bias = load_floats<LANES>(pointer<const float>(p.bias) + own.vector * LANES);
+    wait_for_inputs();
+    bytes16 raw[AHEAD];
+    ask<AHEAD>(raw, x, pixel, end, own.at_once, own.vectors);
+    // Threads of a warp stay together, also where there is no group for some.
+    for (int first = threadIdx.x / WARP * (WARP / PART_JOINERS); first < p.groups; first += THREADS / PART_JOINERS) {
+        int group = first + threadIdx.x % WARP / PART_JOINERS;
+        group_sums sums{0, 0, 0};
+        if (group < p.groups) sums.add_parts<PART_JOINERS>(p.partial, group, threadIdx.x % PART_JOINERS);
+#pragma unroll
+        for (int offset = PART_JOINERS / 2; offset > 0; offset /= 2) {
+            sums.sum += __shfl_xor_sync(ALL_LANES, sums.sum, offset);
+            sums.squares += __shfl_xor_sync(ALL_LANES, sums.squares, offset);
+        }
+        if (group < p.groups && threadIdx.x % PART_JOINERS == 0) sums.finish(p, joined + 2 * group);
+    }
+    __syncthreads();
+    if (pixel >= end) return;
+    switch (p.activation) {
+    case 0: return apply_statistics<0>(p, own, raw, pixel, end, joined, weight, bias);
+    case 5: return apply_statistics<5>(p, own, raw, pixel, end, joined, weight, bias);
+    default: return apply_statistics<-1>(p, own, raw, pixel, end, joined, weight, bias);
     }
 }
 

@@ -304,6 +304,23 @@ typedef struct tti_pad_rows {
     int64_t rows, width, y_width;
 } tti_pad_rows;
 
+// MARK: partial_statistics.cuh
+
+// Channels that a part is of at most; groups of an image that every block of a kernel can join.
+enum { TTI_PART_CHANNELS = 32, TTI_MOST_JOINED_GROUPS = 128 };
+
+// Means of parts of images, and squares about them: parts [images, boxes, parts_of_box] of two float32.
+typedef struct tti_partial_statistics {
+    // Or 0: nothing is wanted.
+    device_address parts;
+    // Of an image, where a box has a pixel of each; of a box.
+    int32_t width, height, box_width, box_height;
+    // Boxes of an image: across, down, and all of them: of a doubled image four times as many.
+    int32_t across, down, boxes;
+    // Channels of a group; groups, and how many times 32 channels there are.
+    int32_t group_width, parts_of_box;
+} tti_partial_statistics;
+
 // MARK: hopper.cu
 
 // A convolution with the images' rows as they lie: y [images, height, width, outputs] = activation(boxes of x · weightᵀ +
@@ -333,6 +350,10 @@ typedef struct tti_hopper {
     int32_t splits, activation, adds, is_bfloat16_bias;
     // Of x, int8 only.
     int32_t rows;
+    // What a group norm of y wants; box_images is 1 then.
+    tti_partial_statistics statistics;
+    // The device's size is a multiple of its alignment.
+    int32_t unused[4];
 } tti_hopper;
 
 // MARK: image_norm.cu
@@ -345,6 +366,8 @@ typedef struct tti_group_norm {
     int64_t pixels;
     int32_t channels, groups, activation, pixels_of_block;
     float epsilon;
+    // What the convolution that made x left.
+    tti_partial_statistics partial;
 } tti_group_norm;
 
 // y = gamma · x · lengths / mean of them + beta + x of x [images, pixels, channels]; lengths [images, channels] float32.
