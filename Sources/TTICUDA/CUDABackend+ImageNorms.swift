@@ -10,17 +10,27 @@ extension CUDABackend {
     private static let mostPartBytes = 32 << 10
 
     package func groupNorm(_ x: Tensor, _ parameters: GroupNormParameters, activation: Activation) -> Tensor {
+        groupNorm(x, beside: nil, parameters, activation: activation)
+    }
+
+    /// - Parameter other: an image whose channels come behind those of x.
+    private func groupNorm(
+        _ x: Tensor, beside other: Tensor?, _ parameters: GroupNormParameters, activation: Activation
+    ) -> Tensor {
         let groups = parameters.groups
-        precondition(x.shape.rank == 4 && x.shape[3] % groups == 0, "\(x.shape) in \(groups) groups")
+        let channels = x.shape.last + (other?.shape.last ?? 0)
+        precondition(x.shape.rank == 4 && channels % groups == 0, "\(channels) channels in \(groups) groups")
         checkActivations(x)
-        let y = allocate(x.shape, activationType)
+        if let other { checkActivations(other) }
+        let y = allocate(x.shape.replacingLast(channels), activationType)
         guard y.elementCount > 0 else { return y }
-        let (images, pixels, channels) = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3])
+        let (images, pixels) = (x.shape[0], x.shape[1] * x.shape[2])
         precondition(pixels * channels < 1 << 31, "an image of \(x.shape)")
-        let isAligned = (x.address | y.address) % 16 == 0
+        let isAligned = (x.address | y.address) % 16 == 0 && (other.map { canRead(x, joined: $0) } ?? true)
         var call = tti_group_norm(
-            y: y.device, x: x.device, weight: parameters.weight.device, bias: parameters.bias.device, slices: 0,
-            statistics: 0, counters: 0, pixels: Int64(pixels), channels: Int32(channels), groups: Int32(groups),
+            y: y.device, x: x.device, joined: other.device, weight: parameters.weight.device,
+            bias: parameters.bias.device, slices: 0, statistics: 0, counters: 0, pixels: Int64(pixels),
+            channels: Int32(channels), own_channels: Int32(x.shape.last), groups: Int32(groups),
             activation: Int32(activation.rawValue), pixels_of_block: 0, epsilon: parameters.epsilon,
             partial: tti_partial_statistics())
         let (vectors, width) = (channels / lanes, channels / groups)
@@ -43,7 +53,7 @@ extension CUDABackend {
             launch(
                 kernel, grid: (pixels.dividedUp(by: perBlock), images, 1), threads: CUDABackend.applyThreads, call)
         }
-        if let partial = partialStatistics(of: x, groups: groups) {
+        if other == nil, let partial = partialStatistics(of: x, groups: groups) {
             call.partial = partial
             let partBytes = 8 * Int(partial.boxes * partial.parts_of_box)
             if groups <= TTI_MOST_JOINED_GROUPS, partBytes <= CUDABackend.mostPartBytes {
@@ -72,7 +82,7 @@ extension CUDABackend {
         _ x: Tensor, _ other: Tensor, _ parameters: GroupNormParameters, activation: Activation
     ) -> Tensor {
         precondition(x.shape.replacingLast(1) == other.shape.replacingLast(1), "\(x.shape) beside \(other.shape)")
-        return groupNorm(joinedRows(x, other), parameters, activation: activation)
+        return groupNorm(x, beside: other, parameters, activation: activation)
     }
 
     package func globalResponseNorm(_ x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor {

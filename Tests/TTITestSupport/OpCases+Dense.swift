@@ -115,6 +115,11 @@ extension OpCase {
         linear(2, 4096, 320, 960, purpose: .measure),
         linear(2, 1024, 640, 640, bias: true, residual: true, purpose: .measure),
         linear(2, 256, 1280, 1280, bias: true, residual: true, purpose: .measure),
+        linear(2, 64, 2560, 1280, bias: true, purpose: .measure),
+        linear(2, 256, 1920, 1280, bias: true, purpose: .measure),
+        linear(2, 1024, 1920, 640, bias: true, purpose: .measure),
+        linear(2, 4096, 960, 320, bias: true, purpose: .measure),
+        linear(2, 4096, 640, 320, bias: true, purpose: .measure),
     ]
 
     static let embedCases: [OpCase] = [

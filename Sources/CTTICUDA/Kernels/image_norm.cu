@@ -42,6 +42,25 @@ INLINE void ask(bytes16 raw[count], const bytes16 *x, int pixel, int end, int at
     }
 }
 
+// Where channels of the block's image begin, in x or in what is joined to it, and elements from one pixel to the next.
+struct image_channels {
+    const element *first;
+    int stride;
+
+    INLINE_MEMBER image_channels(const tti_group_norm &p, int channel) {
+        bool is_own = channel < p.own_channels;
+        stride = is_own ? p.own_channels : p.channels - p.own_channels;
+        first = pointer<const element>(is_own ? p.x : p.joined) + blockIdx.y * p.pixels * stride
+            + (is_own ? channel : channel - p.own_channels);
+    }
+
+    INLINE_MEMBER const element &of(int pixel) const { return first[(int64_t)pixel * stride]; }
+    // Asks for every at_once'th pixel from `pixel` on, where there is one.
+    template <int count> INLINE_MEMBER void ask(bytes16 raw[count], int pixel, int end, int at_once) const {
+        ::ask<count>(raw, (const bytes16 *)first, pixel, end, at_once, stride / LANES);
+    }
+};
+
 // y = activation((v - mean) · scale + bias); the activation is known to the compiler, or -1.
 template <int activation, int count>
 INLINE floats<count> normalised(
@@ -110,17 +129,15 @@ KERNEL(group_statistics, tti_group_norm, SLICE_THREADS) {
     pixel_threads<SLICE_THREADS> own(p.channels / LANES);
     int width = p.channels / p.groups, group = own.vector * LANES / width, within = own.vector * LANES - group * width;
     int first = blockIdx.x * p.pixels_of_block, end = min(first + p.pixels_of_block, (int)p.pixels);
-    const element *image = pointer<const element>(p.x) + blockIdx.y * p.pixels * p.channels;
-    const bytes16 *x = (const bytes16 *)image + own.vector;
-    const element *shifts = image + (int64_t)first * p.channels;
+    image_channels x(p, own.vector * LANES);
     wait_for_inputs();
     if (own.has_place()) {
         bytes16 raw[AHEAD];
-        ask<AHEAD>(raw, x, first + own.row, end, own.at_once, own.vectors);
+        x.ask<AHEAD>(raw, first + own.row, end, own.at_once);
         // The first number that the block has of each group.
         floats<LANES> shift, sum, square;
         for (int j = 0; j < LANES; j++) {
-            shift[j] = j == 0 || within == 0 ? to_float(shifts[group * width]) : shift[j - 1];
+            shift[j] = j == 0 || within == 0 ? to_float(image_channels(p, group * width).of(first)) : shift[j - 1];
             sum[j] = square[j] = 0;
             if (++within == width) {
                 within = 0;
@@ -139,7 +156,7 @@ KERNEL(group_statistics, tti_group_norm, SLICE_THREADS) {
                 }
             }
             pixel += AHEAD * own.at_once;
-            ask<AHEAD>(raw, x, pixel, end, own.at_once, own.vectors);
+            x.ask<AHEAD>(raw, pixel, end, own.at_once);
         }
         int place = own.row * p.channels + own.vector * LANES;
         store_floats(sums + place, sum);
@@ -163,7 +180,7 @@ KERNEL(group_statistics, tti_group_norm, SLICE_THREADS) {
         }
         float mean = sum / count;
         slices[g * gridDim.x + blockIdx.x] =
-            statistics{to_float(shifts[g * width]) + mean, fmaxf(0.0f, square - sum * mean)};
+            statistics{to_float(image_channels(p, g * width).of(first)) + mean, fmaxf(0.0f, square - sum * mean)};
     }
     __syncthreads();
     if (threadIdx.x == 0) is_last = is_last_block(pointer<int32_t>(p.counters) + blockIdx.y, gridDim.x);
@@ -202,10 +219,9 @@ KERNEL_RESIDENT(group_apply, tti_group_norm, THREADS, 3) {
     pixel_threads<THREADS> own(p.channels / LANES);
     int pixel = blockIdx.x * p.pixels_of_block + own.row;
     int end = own.has_place() ? min((int)(blockIdx.x + 1) * p.pixels_of_block, (int)p.pixels) : 0;
-    const bytes16 *x = pointer<const bytes16>(p.x) + blockIdx.y * p.pixels * own.vectors + own.vector;
     bytes16 raw[AHEAD];
     // The kernel before this one is group_statistics or group_join, which let this one begin when they had x before them.
-    ask<AHEAD>(raw, x, pixel, end, own.at_once, own.vectors);
+    image_channels(p, own.vector * LANES).ask<AHEAD>(raw, pixel, end, own.at_once);
     floats<LANES> weight = load_floats<LANES>(pointer<const float>(p.weight) + own.vector * LANES);
     floats<LANES> bias = load_floats<LANES>(pointer<const float>(p.bias) + own.vector * LANES);
     wait_for_inputs();
@@ -333,14 +349,13 @@ template <int held> INLINE void norm_group(const tti_group_norm &p) {
     pixel_threads<GROUP_THREADS> own(width / LANES);
     int channel = blockIdx.x * width + own.vector * LANES, end = own.has_place() ? pixels : 0;
     int64_t offset = blockIdx.y * p.pixels * pixel_vectors + channel / LANES;
-    const element *image = pointer<const element>(p.x) + blockIdx.y * p.pixels * p.channels;
     wait_for_inputs();
     bytes16 raw[held];
-    ask<held>(raw, pointer<const bytes16>(p.x) + offset, own.row, end, own.at_once, pixel_vectors);
+    image_channels(p, channel).ask<held>(raw, own.row, end, own.at_once);
     floats<LANES> weight = load_floats<LANES>(pointer<const float>(p.weight) + channel);
     floats<LANES> bias = load_floats<LANES>(pointer<const float>(p.bias) + channel);
     // About the first number, so that a sum is of the size of the spread.
-    float shift = to_float(image[blockIdx.x * width]), all = (float)pixels * width, sum = 0, squares = 0;
+    float shift = to_float(image_channels(p, blockIdx.x * width).of(0)), all = (float)pixels * width, sum = 0, squares = 0;
 #pragma unroll
     for (int i = 0; i < held; i++) {
         if (own.row + i * own.at_once >= end) break;
@@ -373,28 +388,27 @@ KERNEL(group_norm_8, tti_group_norm, GROUP_THREADS) { norm_group<8>(p); }
 KERNEL(group_norm_any, tti_group_norm, GROUP_THREADS) {
     wait_for_inputs();
     int width = p.channels / p.groups, group = blockIdx.x, number = (int)p.pixels * width;
-    int64_t offset = blockIdx.y * p.pixels * p.channels + group * width;
-    const element *x = pointer<const element>(p.x) + offset;
-    float sum = 0, squares = 0, shift = to_float(x[0]);
+    auto x = [&](int i) { return to_float(image_channels(p, group * width + i % width).of(i / width)); };
+    float sum = 0, squares = 0, shift = x(0);
 #pragma unroll 4
     for (int i = threadIdx.x; i < number; i += GROUP_THREADS) {
-        sum += to_float(x[(int64_t)(i / width) * p.channels + i % width]) - shift;
+        sum += x(i) - shift;
     }
     float mean = shift + block_sum(sum) / number;
 #pragma unroll 4
     for (int i = threadIdx.x; i < number; i += GROUP_THREADS) {
-        float d = to_float(x[(int64_t)(i / width) * p.channels + i % width]) - mean;
+        float d = x(i) - mean;
         squares += d * d;
     }
     float scale = rsqrtf(block_sum(squares) / number + p.epsilon);
     const float *weight = pointer<const float>(p.weight) + group * width;
     const float *bias = pointer<const float>(p.bias) + group * width;
-    element *y = pointer<element>(p.y) + offset;
+    element *y = pointer<element>(p.y) + blockIdx.y * p.pixels * p.channels + group * width;
 #pragma unroll 4
     for (int i = threadIdx.x; i < number; i += GROUP_THREADS) {
         int column = i % width;
         int64_t place = (int64_t)(i / width) * p.channels + column;
-        float v = (to_float(x[place]) - mean) * (scale * weight[column]) + bias[column];
+        float v = (x(i) - mean) * (scale * weight[column]) + bias[column];
         assign(y[place], activated(v, p.activation));
     }
 }

@@ -359,12 +359,13 @@ typedef struct tti_hopper {
 // MARK: image_norm.cu
 
 // y = activation(norm of each of `groups` groups of channels of x [images, pixels, channels]).
+// The first `own_channels` of them are those of x, the others those of `joined`, an image of as many pixels.
 typedef struct tti_group_norm {
-    device_address y, x, weight, bias;
+    device_address y, x, joined, weight, bias;
     // Between kernels: mean and squares [images, groups, blocks]; mean and 1 / deviation [images, groups]; zeros [images].
     device_address slices, statistics, counters;
     int64_t pixels;
-    int32_t channels, groups, activation, pixels_of_block;
+    int32_t channels, own_channels, groups, activation, pixels_of_block;
     float epsilon;
     // What the convolution that made x left.
     tti_partial_statistics partial;
