@@ -21,7 +21,7 @@ struct OperationTimes {
 
     func run(_ filters: [String]) throws {
         guard let cuda = backend as? CUDABackend else { return print("times are for a GPU") }
-        for opCase in OpCase.measured
+        for opCase in OpCase.measured + OpCase.measuredChains
         where filters.isEmpty || filters.contains(where: { opCase.description.contains($0) }) {
             let cost = try opCase.cost(weightType: backend.weightType, cacheType: backend.cacheType)
             let bytes = cost.bytesRead + cost.weightBytes + cost.bytesWritten

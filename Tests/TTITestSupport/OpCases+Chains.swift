@@ -6,14 +6,15 @@ extension OpCase {
     /// - Parameter isMoved: the convolution's result goes to another place before.
     @inline(never) private static func convolveGroupNorm(
         _ batch: Int, _ height: Int, _ width: Int, _ inputs: Int, _ outputs: Int, groups: Int, kernel: Int,
-        upsampling: Int = 1, _ activation: Activation = .silu, residual: Bool = false, isMoved: Bool = false
+        upsampling: Int = 1, _ activation: Activation = .silu, residual: Bool = false, isMoved: Bool = false,
+        purpose: Purpose = .check
     ) -> OpCase {
         let ends = (upsampling == 2 ? " upsampled" : "") + (residual ? " residual" : "") + (isMoved ? " moved" : "")
         let geometry = ConvolutionGeometry(padding: kernel / 2, upsampling: upsampling)
         return OpCase(
             "convolveGroupNorm",
             "\(batch)×\(height)×\(width)×\(inputs) → \(outputs) in \(groups) \(activation), kernel \(kernel)\(ends)",
-            batch: batch
+            purpose: purpose, batch: batch
         ) { operands in
             let x = operands.batched([height, width, inputs])
             let weight = try operands.kernel(outputs, inputs, kernel, kernel)
@@ -51,5 +52,12 @@ extension OpCase {
         // A size that boxes do not suit, and channels that are no blocks of 64.
         convolveGroupNorm(1, 24, 24, 64, 136, groups: 2, kernel: 1),
         convolveGroupNorm(1, 24, 24, 24, 136, groups: 2, kernel: 1),
+    ]
+
+    package static let measuredChains: [OpCase] = [
+        // Stable Diffusion's UNet at 512², and its decoder.
+        convolveGroupNorm(2, 64, 64, 320, 320, groups: 32, kernel: 3, residual: true, purpose: .measure),
+        convolveGroupNorm(2, 32, 32, 640, 640, groups: 32, kernel: 3, residual: true, purpose: .measure),
+        convolveGroupNorm(1, 256, 256, 256, 256, groups: 32, kernel: 3, purpose: .measure),
     ]
 }
