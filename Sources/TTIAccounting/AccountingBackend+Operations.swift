@@ -30,7 +30,12 @@ extension AccountingBackend {
 
     /// The shape of tensors side by side.
     private func joined(_ parts: [Tensor]) -> Shape {
-        parts[0].shape.replacingLast(parts.reduce(0) { $0 + $1.shape.last })
+        for part in parts.dropFirst() {
+            precondition(
+                part.shape.replacingLast(1) == parts[0].shape.replacingLast(1), "\(part.shape) beside \(parts[0].shape)"
+            )
+        }
+        return parts[0].shape.replacingLast(parts.reduce(0) { $0 + $1.shape.last })
     }
 
     package func embed(_ ids: Tensor, _ table: Tensor) -> Tensor {

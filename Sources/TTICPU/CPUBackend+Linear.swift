@@ -165,6 +165,7 @@ extension CPUBackend {
     /// Cut up as the threads like it: the bits do not depend on it.
     func multiply(_ product: ctti_product, _ form: ProductRows = .plain, panels: Int, rounded: Bool) {
         if rounded { return unsafe multiplyRounded(product, form, panels: panels) }
+        if case .normed = form { preconditionFailure("rows of a norm in float32") }
         let (rows, inputs) = unsafe (product.rows, product.segments * product.segment_depth)
         // Blocks of rows that stay in the second-level cache.
         let rowBlocks = (rows + 111) / 112

@@ -166,7 +166,9 @@ struct AccountingTests {
             let split = try opCase.run(on: timing).map(\.values).description
             let primitives = Set(timing.operations.map(\.name))
             #expect(
-                primitives.isDisjoint(with: ["normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve"]))
+                primitives.isDisjoint(with: [
+                    "normLinear", "normModulate", "gatedFeedForward", "groupNormConvolve", "joinedGroupNormConvolve",
+                ]))
             #expect(timing.secondsByClass.values.reduce(0, +) > 0)
             timing.isOn = false
             timing.reset()

@@ -105,17 +105,29 @@ import Testing
             [numbers.reduce(0, +), numbers.reduce(0) { $0 + abs($1) }], [1.082138, 158.338319], .network)
     }
 
-    @Test func `skips are taken off the arena as they are used`() throws {
+    /// Of a step of Stable Diffusion with two rows; the peak in float32 channels of 64×64 pixels.
+    private static func step(readsJoinedInPlace: Bool) throws -> (peak: Double, concatenations: Int) {
         let counter = AccountingBackend(weightType: .float32, cacheType: .float32)
+        counter.readsJoinedInPlace = readsJoinedInPlace
         let network = try UNet(.shapesOnly(dtype: .float32), .sd15, on: counter)
         let text = counter.allocate([2, 77, 768], .float32)
         let prepared = network.prepare(text: text, timesteps: [1], on: counter)
         let latents = counter.allocate([2, 64, 64, 4], .float32)
         let mark = counter.arena.mark
+        counter.reset()
         _ = network(latents, at: counter.allocate([1], .int32), prepared, on: counter)
-        // at 64×64: four skips of 320 channels, and the widest block of the way out beside them
-        let plane = 2 * 64 * 64 * 4
-        #expect(counter.arena.peak - mark < plane * (4 * 320 + 3 * (640 + 320) + 4 * 320 + 2 * 2560))
+        let peak = Double(counter.arena.peak - mark) / 32768
+        return (peak, counter.totalsByName["concatenate"]?.calls ?? 0)
+    }
+
+    @Test func `skips are taken off the arena as they are used, and read where they are`() throws {
+        let (peak, concatenations) = try UNetTests.step(readsJoinedInPlace: true)
+        // four skips of 320 channels, and the widest block of the way out beside them
+        let bound = 4 * 320 + 2 * (640 + 320) + 4 * 320 + 2 * 2560
+        #expect(peak < Double(bound))
+        #expect(concatenations == 0)
+        // Twelve blocks, whose norm and shortcut each have a copy.
+        #expect(try UNetTests.step(readsJoinedInPlace: false).concatenations == 24)
     }
 
     @Test(arguments: [(UNetConfiguration.sd15, 859_520_964), (.sdxl, 2_567_463_684)])

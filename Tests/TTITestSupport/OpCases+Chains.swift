@@ -38,20 +38,25 @@ extension OpCase {
         }
     }
 
+    /// Groups that lie in two boxes of 32 results, boxes of pixels over both edges of the image.
+    package static let chainWithStatistics = convolveGroupNorm(2, 31, 47, 64, 320, groups: 32, kernel: 1)
+    /// A size that boxes do not suit.
+    package static let chainWithoutStatistics = convolveGroupNorm(1, 24, 24, 64, 136, groups: 2, kernel: 1)
+
+    /// The largest come last.
     package static let chains: [OpCase] = [
-        // Groups that lie in two boxes of 32 results, boxes of pixels over both edges of the image.
-        convolveGroupNorm(2, 31, 47, 64, 320, groups: 32, kernel: 1),
+        chainWithoutStatistics,
+        // Channels that are no blocks of 64.
+        convolveGroupNorm(1, 24, 24, 24, 136, groups: 2, kernel: 1),
         convolveGroupNorm(2, 16, 32, 64, 160, groups: 8, kernel: 3, .identity, residual: true),
         // Enough of the depth for parts.
         convolveGroupNorm(1, 16, 16, 256, 72, groups: 2, kernel: 3, residual: true),
         convolveGroupNorm(2, 16, 16, 64, 40, groups: 4, kernel: 3, upsampling: 2),
         // Groups of more than two boxes of results.
         convolveGroupNorm(1, 16, 16, 64, 136, groups: 2, kernel: 1, .gelu, isMoved: true),
+        chainWithStatistics,
         // More boxes than each block of a kernel would read what is left of.
         convolveGroupNorm(1, 104, 128, 64, 40, groups: 40, kernel: 1),
-        // A size that boxes do not suit, and channels that are no blocks of 64.
-        convolveGroupNorm(1, 24, 24, 64, 136, groups: 2, kernel: 1),
-        convolveGroupNorm(1, 24, 24, 24, 136, groups: 2, kernel: 1),
     ]
 
     package static let measuredChains: [OpCase] = [

@@ -282,6 +282,9 @@ extension OpCase {
         joinedLinear(2, [66], (192, 328), 48),
         joinedLinear(1, [12, 12], (640, 384), 64),
         joinedLinear(2, [23], (33, 31), 40),
+        // A last block of the depth that is not whole, and a first one, where the tensors would share a block.
+        joinedLinear(2, [70], (64, 8), 64),
+        joinedLinear(2, [70], (8, 64), 64),
         // Of Stable Diffusion's way out at 512×512.
         joinedLinear(2, [8, 8], (1280, 1280), 1280, purpose: .measure),
         joinedLinear(2, [16, 16], (1280, 640), 1280, purpose: .measure),

@@ -290,7 +290,7 @@ KERNEL(group_join, tti_group_norm, THREADS) {
 
 // Joining takes registers: two blocks a multiprocessor.
 KERNEL_RESIDENT(group_apply_parts, tti_group_norm, THREADS, 2) {
-    __shared__ float joined[2 * TTI_MOST_JOINED_GROUPS];
+    __shared__ float found[2 * TTI_MOST_JOINED_GROUPS];
     pixel_threads<THREADS> own(p.channels / LANES);
     int pixel = blockIdx.x * p.pixels_of_block + own.row;
     int end = own.has_place() ? min((int)(blockIdx.x + 1) * p.pixels_of_block, (int)p.pixels) : 0;
@@ -310,14 +310,14 @@ KERNEL_RESIDENT(group_apply_parts, tti_group_norm, THREADS, 2) {
             sums.sum += __shfl_xor_sync(ALL_LANES, sums.sum, offset);
             sums.squares += __shfl_xor_sync(ALL_LANES, sums.squares, offset);
         }
-        if (group < p.groups && threadIdx.x % PART_JOINERS == 0) sums.finish(p, joined + 2 * group);
+        if (group < p.groups && threadIdx.x % PART_JOINERS == 0) sums.finish(p, found + 2 * group);
     }
     __syncthreads();
     if (pixel >= end) return;
     switch (p.activation) {
-    case 0: return apply_statistics<0>(p, own, raw, pixel, end, joined, weight, bias);
-    case 5: return apply_statistics<5>(p, own, raw, pixel, end, joined, weight, bias);
-    default: return apply_statistics<-1>(p, own, raw, pixel, end, joined, weight, bias);
+    case 0: return apply_statistics<0>(p, own, raw, pixel, end, found, weight, bias);
+    case 5: return apply_statistics<5>(p, own, raw, pixel, end, found, weight, bias);
+    default: return apply_statistics<-1>(p, own, raw, pixel, end, found, weight, bias);
     }
 }
 

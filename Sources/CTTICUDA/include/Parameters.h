@@ -14,6 +14,12 @@ typedef uint64_t device_address;
 #else
 #define TTI_ALIGNED_ON_DEVICE(bytes)
 #endif
+// The device's size is a multiple of its alignment, and the driver reads as much.
+#if defined(__cplusplus) || defined(__CUDACC_RTC__)
+#define TTI_WHOLE_ON_DEVICE(type, bytes) static_assert(sizeof(type) % bytes == 0, "filled up with `unused`")
+#else
+#define TTI_WHOLE_ON_DEVICE(type, bytes) _Static_assert(sizeof(type) % bytes == 0, "filled up with `unused`")
+#endif
 
 // What the copy engine knows of a tensor, as the driver encodes it.
 typedef struct TTI_ALIGNED_ON_DEVICE(64) tti_tensor_map {
@@ -181,8 +187,9 @@ typedef struct tti_attention_hopper {
     int32_t is_settled;
     // Of scores, for exponents of two; greater than 0.
     float factor;
-    int32_t unused[3];
+    int32_t unused[11];
 } tti_attention_hopper;
+TTI_WHOLE_ON_DEVICE(tti_attention_hopper, 64);
 
 // MARK: eager_attention.cu
 
@@ -352,9 +359,9 @@ typedef struct tti_hopper {
     int32_t rows;
     // What a group norm of y wants; box_images is 1 then.
     tti_partial_statistics statistics;
-    // The device's size is a multiple of its alignment.
-    int32_t unused[4];
+    int32_t unused[18];
 } tti_hopper;
+TTI_WHOLE_ON_DEVICE(tti_hopper, 64);
 
 // MARK: image_norm.cu
 
