@@ -169,8 +169,9 @@ extension CPUBackend {
         let (rows, inputs) = unsafe (product.rows, product.segments * product.segment_depth)
         // Blocks of rows that stay in the second-level cache.
         let rowBlocks = (rows + 111) / 112
-        // Parts of at least about a microsecond, eight for each thread. Few rows stream the weights: parts of at most 256 KB, which
-        // measured best, or of four panels, which some processors read beside each other. Many may be copied for each part.
+        // Parts of at least about a microsecond, eight for each thread (four of a few rows). Few rows stream the weights: parts of
+        // at most 256 KB, which measured best, or of four panels, which some processors read beside each other. Many may be
+        // copied for each part.
         let microseconds = panels * inputs * max(4, rows / rowBlocks) / 4096
         let streamed = unsafe min(panels / 4, panels * 32 * inputs * (product.wide ? 4 : 2) / (256 << 10))
         let shared = ((rows <= 8 ? 4 : 8) * pool.threadCount + rowBlocks - 1) / rowBlocks

@@ -116,7 +116,8 @@ import Testing
         let mark = counter.arena.mark
         counter.reset()
         _ = network(latents, at: counter.allocate([1], .int32), prepared, on: counter)
-        let peak = Double(counter.arena.peak - mark) / 32768
+        let channelBytes = 2 * 64 * 64 * 4
+        let peak = Double(counter.arena.peak - mark) / Double(channelBytes)
         return (peak, counter.totalsByName["concatenate"]?.calls ?? 0)
     }
 

@@ -14,7 +14,7 @@ typedef uint64_t device_address;
 #else
 #define TTI_ALIGNED_ON_DEVICE(bytes)
 #endif
-// The device's size is a multiple of its alignment, and the driver reads as much.
+// The device's size is a multiple of its alignment, and the driver reads as much: here `unused` fills up what Swift does not align.
 #if defined(__cplusplus) || defined(__CUDACC_RTC__)
 #define TTI_WHOLE_ON_DEVICE(type, bytes) static_assert(sizeof(type) % bytes == 0, "filled up with `unused`")
 #else
