@@ -21,6 +21,9 @@ static const char hopper_cuh[] = {
 static const char hopper_products_cuh[] = {
 #embed "Kernels/hopper_products.cuh"
     , 0};
+static const char panels_cuh[] = {
+#embed "Kernels/panels.cuh"
+    , 0};
 static const char partial_statistics_cuh[] = {
 #embed "Kernels/partial_statistics.cuh"
     , 0};
@@ -125,6 +128,7 @@ const ctti_source ctti_kernel_headers[] = {
     SOURCE("draw.cuh", draw_cuh),
     SOURCE("hopper.cuh", hopper_cuh),
     SOURCE("hopper_products.cuh", hopper_products_cuh),
+    SOURCE("panels.cuh", panels_cuh),
     SOURCE("partial_statistics.cuh", partial_statistics_cuh),
     SOURCE("philox.cuh", philox_cuh),
     SOURCE("rows.cuh", rows_cuh),

@@ -85,21 +85,31 @@ extension CUDABackend {
 
     /// The matrix as it is, or a copy in rows when it lies in panels: what many tokens are multiplied with.
     private func inRows(_ matrix: DeviceMatrix) -> DeviceMatrix {
-        guard matrix.isInPanels else { return matrix }
-        let byteCount = matrix.outputs * matrix.rowBytes
-        let buffer = Buffer(address: scratch("matrix in rows", byteCount), byteCount: byteCount) {}
+        matrix.isInPanels ? copy(matrix, "matrix in rows", "rows_of_panels", outputs: matrix.outputs) : matrix
+    }
+
+    /// The matrix as it is, or a copy in panels where decoding can read nothing else: int8 (panels.cuh).
+    private func inPanels(_ matrix: DeviceMatrix) -> DeviceMatrix {
+        guard matrix.elements.dtype == .int8, !matrix.isInPanels else { return matrix }
+        return copy(matrix, "matrix in panels", "panels_of_rows", outputs: (matrix.outputs + 7) / 8 * 8)
+    }
+
+    /// - Parameter outputs: those that the copy has room for.
+    private func copy(_ matrix: DeviceMatrix, _ name: String, _ kernel: String, outputs: Int) -> DeviceMatrix {
+        let byteCount = outputs * matrix.rowBytes
+        let buffer = Buffer(address: scratch(name, byteCount), byteCount: byteCount) {}
         launch(
-            "rows_of_panels", elements: byteCount, each: 16,
+            kernel, elements: matrix.outputs * matrix.rowBytes, each: 16,
             tti_rows_of_panels(
                 y: buffer.address.device, x: matrix.elements.device, rows: Int64(matrix.outputs),
-                stride: Int64(matrix.rowBytes)))
+                stride: Int64(matrix.rowBytes), is_int8: matrix.elements.dtype == .int8 ? 1 : 0))
         // Products ask for weights before they wait.
         device.isNextInOrder = true
         let elements = Tensor(
-            buffer: buffer, byteOffset: 0, shape: [matrix.outputs, matrix.stride], dtype: matrix.elements.dtype)
+            buffer: buffer, byteOffset: 0, shape: [outputs, matrix.stride], dtype: matrix.elements.dtype)
         return DeviceMatrix(
             outputs: matrix.outputs, inputs: matrix.inputs, stride: matrix.stride, elements: elements,
-            isInPanels: false, scales: matrix.scales)
+            isInPanels: !matrix.isInPanels, scales: matrix.scales)
     }
 
     package func linear(
@@ -233,9 +243,10 @@ extension CUDABackend {
 
     /// One pass over the weights for up to 16 rows.
     private func decode(
-        _ x: Tensor, _ matrix: DeviceMatrix, norm: NormParameters?, bias: Tensor?, _ activation: Activation,
+        _ x: Tensor, _ prepared: DeviceMatrix, norm: NormParameters?, bias: Tensor?, _ activation: Activation,
         adding residual: Tensor?, into y: Tensor
     ) {
+        let matrix = inPanels(prepared)
         var parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.weight).device,
@@ -245,7 +256,7 @@ extension CUDABackend {
             activation: Int32(activation.rawValue), norm: norm?.deviceKind ?? Int32(TTI_NO_NORM.rawValue),
             epsilon: norm?.epsilon ?? 0)
         if let norm, activationType == .bfloat16 {
-            guard let known = normOfMatrix(norm, matrix) else { return }
+            guard let known = normOfMatrix(norm, prepared, lyingAs: matrix) else { return }
             parameters.norm_weight = known.halves.device
             parameters.norm_bias = 0
             parameters.norm_sums = known.sums.device

@@ -15,7 +15,8 @@ struct NormOfMatrix {
 extension CUDABackend {
     /// Made when the two first meet, which is before they are recorded; nil when there is no memory for it, which is kept as
     /// a fault.
-    func normOfMatrix(_ norm: NormParameters, _ matrix: DeviceMatrix) -> NormOfMatrix? {
+    /// - Parameter form: the matrix as decoding reads it.
+    func normOfMatrix(_ norm: NormParameters, _ matrix: DeviceMatrix, lyingAs form: DeviceMatrix) -> NormOfMatrix? {
         let (weight, bias) = ((norm.weight).device, (norm.bias).device)
         if let known = matrix.norms.first(where: { $0.weight.device == weight && $0.bias.device == bias }) {
             return known
@@ -27,9 +28,9 @@ extension CUDABackend {
                 "norm_of_matrix", grid: ((matrix.outputs + 7) / 8, 1, 1), threads: 256,
                 tti_norm_of_matrix(
                     halves: halves.device, sums: sums.device, norm_weight: weight, norm_bias: bias,
-                    weight: matrix.elements.device, inputs: Int32(matrix.inputs), padded: Int32(matrix.stride),
-                    stride: Int32(matrix.stride), outputs: Int32(matrix.outputs), output_step: matrix.outputStep,
-                    block_step: matrix.blockStep, is_int8: matrix.elements.dtype == .int8 ? 1 : 0))
+                    weight: form.elements.device, inputs: Int32(matrix.inputs), padded: Int32(matrix.stride),
+                    stride: Int32(matrix.stride), outputs: Int32(matrix.outputs), output_step: form.outputStep,
+                    block_step: form.blockStep, is_int8: matrix.elements.dtype == .int8 ? 1 : 0))
             // Products read it before they wait.
             device.isNextInOrder = true
             let made = NormOfMatrix(weight: norm.weight, bias: norm.bias, halves: halves, sums: sums)

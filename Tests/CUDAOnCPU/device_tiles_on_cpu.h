@@ -19,7 +19,6 @@ TTI_CPU_INLINE uint32_t multiply_add_pair(uint32_t a, uint32_t b, uint32_t c) {
     }
     return y;
 }
-TTI_CPU_INLINE uint32_t multiply_add_pair_now(uint32_t a, uint32_t b, uint32_t c) { return multiply_add_pair(a, b, c); }
 template <class T> TTI_CPU_INLINE T load_now(const T *address, TTI_CPU_PLACE) {
     if ((unsigned long)address % sizeof(T) != 0)
         tti_cpu->fail(716, "the address is not a multiple of the size", {"load_now", file, line});

@@ -19,11 +19,11 @@
 // of its squares come from the tensor cores: x times its own transpose has the squares in the diagonal, and a row of ones
 // gives the sums.
 //
-// int8 weights become bfloat16 on the way, which has room for all of them: x is not rounded.
+// int8 weights become bfloat16 on the way (panels.cuh), which has room for all of them: x is not rounded.
 //
 // A row's sums depend on nothing but the row and the matrix. Measured: the article GPU.
 #pragma once
-#include "device.cuh"
+#include "panels.cuh"
 
 #ifdef TTI_BF16
 
@@ -44,20 +44,17 @@ struct of_bfloat16 {
     static INLINE_MEMBER void unpack(const bytes16 &w, uint32_t pair[4]) {
         for (int i = 0; i < 4; i++) pair[i] = w.word[i];
     }
+    static INLINE_MEMBER uint32_t input(uint32_t two) { return two; }
 };
 
 struct of_int8 {
     static const int inputs = 64;
     static const int vectors = 2;
     static const int bytes = 1;
-    // 0x43 before the low seven bits is 128 more than they are; before the sign alone it is 128, or 256 for a negative number:
-    // their difference is the number.
     static INLINE_MEMBER void unpack(const bytes16 &w, uint32_t pair[8]) {
-        for (int i = 0; i < 8; i++) {
-            uint32_t both = __byte_perm(w.word[i / 2], 0x43434343u, i % 2 ? 0x4342 : 0x4140);
-            pair[i] = multiply_add_pair_now(both & 0xff7fff7fu, ONES, (both & 0xff80ff80u) | MINUS_ZEROS);
-        }
+        for (int i = 0; i < 8; i++) pair[i] = pair_of_panel(w.word[i / 2], i % 2);
     }
+    static INLINE_MEMBER uint32_t input(uint32_t two) { return multiply_add_pair(two, PANEL_INPUT_UNITS, MINUS_ZEROS); }
 };
 
 // A warp's part of the inputs: `left` blocks of 64 bytes of weights from `start` on, room for `share`.
@@ -103,7 +100,7 @@ struct output_place {
         bias_at = is_there && p.bias ? pointer<const float>(p.bias) + column : nullptr;
         residual_at = is_there && p.residual ? pointer<const element>(p.residual) + place : nullptr;
         y = pointer<element>(p.y) + place;
-        if (is_there && p.scales) scale = pointer<const float>(p.scales)[column];
+        if (is_there && p.scales) scale = pointer<const float>(p.scales)[column] * SUMS_IN_PANEL_UNIT;
         if (is_there && p.norm_sums) {
             normed_weight = pointer<const float>(p.norm_sums)[2 * column];
             normed_bias = pointer<const float>(p.norm_sums)[2 * column + 1];
@@ -279,8 +276,8 @@ INLINE void multiply(const tti_decode_linear &p) {
                     }
 #pragma unroll
                     for (int j = 0; j < 4; j++) {
-                        high[v * 4 + j] = eight.word[j];
-                        low[v * 4 + j] = second.word[j];
+                        high[v * 4 + j] = normed ? eight.word[j] : Weight::input(eight.word[j]);
+                        low[v * 4 + j] = Weight::input(second.word[j]);
                     }
                 }
                 if (normed) {

@@ -152,13 +152,6 @@ INLINE uint32_t multiply_add_pair(uint32_t a, uint32_t b, uint32_t c) {
     return d;
 }
 
-// The same here and nowhere later.
-INLINE uint32_t multiply_add_pair_now(uint32_t a, uint32_t b, uint32_t c) {
-    uint32_t d;
-    asm volatile("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
-    return d;
-}
-
 // What an earlier kernel wrote, asked for here and nowhere later, where the compiler would like to have it.
 INLINE bytes16 load_now(const bytes16 *address) {
     bytes16 v;

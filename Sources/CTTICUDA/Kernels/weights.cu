@@ -1,5 +1,5 @@
 // Weights as they come from a file, in the type and the rows that they are multiplied in. Once per tensor, at loading.
-#include "device.cuh"
+#include "panels.cuh"
 
 #define THREADS 256
 
@@ -46,8 +46,18 @@ KERNEL(rows_of_panels, tti_rows_of_panels, THREADS) {
     wait_for_inputs();
     int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * 16;
     if (i >= p.rows * p.stride) return;
-    *(bytes16 *)(pointer<char>(p.y) + i) =
-        *(const bytes16 *)(pointer<const char>(p.x) + place_of(i / p.stride, i % p.stride, p.stride, 64));
+    bytes16 v = *(const bytes16 *)(pointer<const char>(p.x) + place_of(i / p.stride, i % p.stride, p.stride, 64));
+    for (int j = 0; j < 4 && p.is_int8; j++) v.word[j] = bytes_of_panel(v.word[j]);
+    *(bytes16 *)(pointer<char>(p.y) + i) = v;
+}
+
+KERNEL(panels_of_rows, tti_rows_of_panels, THREADS) {
+    wait_for_inputs();
+    int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * 16;
+    if (i >= p.rows * p.stride) return;
+    bytes16 v = *(const bytes16 *)(pointer<const char>(p.x) + i);
+    for (int j = 0; j < 4 && p.is_int8; j++) v.word[j] = panel_of_bytes(v.word[j]);
+    *(bytes16 *)(pointer<char>(p.y) + place_of(i / p.stride, i % p.stride, p.stride, 64)) = v;
 }
 
 KERNEL(pack_kernel, tti_pack_kernel, THREADS) {
@@ -76,9 +86,13 @@ KERNEL(quantise_weights, tti_quantise_weights, THREADS) {
     if (threadIdx.x == 0) {
         pointer<float>(p.scales)[row] = is_finite ? __fdiv_rn(largest, 127.0f) : as_float(0x7fc00000u);
     }
-    for (int64_t i = threadIdx.x; i < p.stride; i += THREADS) {
-        bool is_inside = i < p.width && is_finite;
-        int8_t q = is_inside ? (int8_t)__float2int_rn(__fmul_rn(number_at(p.x, first + i, p.from), inverse)) : 0;
-        pointer<int8_t>(p.y)[place_of(row, i, p.stride, p.block)] = q;
+    for (int64_t i = 4 * threadIdx.x; i < p.stride; i += 4 * THREADS) {
+        uint32_t four = 0;
+        for (int j = 0; j < 4; j++) {
+            bool is_inside = i + j < p.width && is_finite;
+            int q = is_inside ? __float2int_rn(__fmul_rn(number_at(p.x, first + i + j, p.from), inverse)) : 0;
+            four |= (uint32_t)(q & 0xff) << 8 * j;
+        }
+        pointer<uint32_t>(p.y)[place_of(row, i, p.stride, p.block) / 4] = p.block ? panel_of_bytes(four) : four;
     }
 }

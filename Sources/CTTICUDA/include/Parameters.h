@@ -109,8 +109,8 @@ enum tti_norm { TTI_NO_NORM, TTI_LAYER_NORM, TTI_RMS_NORM };
 // y [rows, outputs] = activation(norm(x) · weightᵀ + bias) + residual for few rows.
 typedef struct tti_decode_linear {
     device_address y, x, bias, residual;
-    // [outputs, stride] float, bfloat16 or int8; what lies beyond `inputs` is zero. Blocks of 64 bytes of an output are
-    // `block_step` bytes apart, the eight outputs of a panel `output_step` (float: rows).
+    // [outputs, stride] float, bfloat16 or int8 (panels.cuh); what lies beyond `inputs` is zero. Blocks of 64 bytes of an output
+    // are `block_step` bytes apart, the eight outputs of a panel `output_step` (float: rows).
     device_address weight;
     // [outputs] float, for int8.
     device_address scales;
@@ -127,7 +127,7 @@ typedef struct tti_decode_linear {
 
 // What a product with a norm reads instead of the norm's weights and biases (each 0 or [inputs] float): halves [padded inputs /
 // 8][2][8] bfloat16, the nearest and what it lacks, zeros behind `inputs`; sums [outputs][2] float: weights and biases times the
-// matrix, which lies as tti_decode_linear says, of bfloat16 or int8.
+// matrix, which lies as tti_decode_linear says, of bfloat16 or int8 (then both in the units of panels.cuh).
 typedef struct tti_norm_of_matrix {
     device_address halves, sums, norm_weight, norm_bias, weight;
     int32_t inputs, padded, stride, outputs, output_step, block_step, is_int8;
@@ -146,10 +146,12 @@ typedef struct tti_convert {
     int32_t block;
 } tti_convert;
 
-// y [rows, stride] = x in panels, both of bytes.
+// y [rows, stride] = x in panels, or the other way round; bytes.
 typedef struct tti_rows_of_panels {
     device_address y, x;
     int64_t rows, stride;
+    // Weights of int8 are in panels as panels.cuh says.
+    int32_t is_int8;
 } tti_rows_of_panels;
 
 // A convolution's kernel as tiles.cu reads it: y [outputs, taps, channels up to y_channels] = x [outputs, channels, taps].

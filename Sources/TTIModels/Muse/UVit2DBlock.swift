@@ -54,7 +54,7 @@ struct UVit2DBlock {
         beta = try residual.constant("channelwise_norm.beta", [1, 1, 1, inner], on: b).reshaped([inner])
         contract = try residual.linear("channelwise_linear_2", from: inner, to: c.channels, bias: c.usesBias, on: b)
         modulation = try residual.linear(
-            "cond_embeds_mapper", from: c.width, to: 2 * c.channels, bias: c.usesBias, on: b)
+            "cond_embeds_mapper", from: c.width, to: 2 * c.channels, bias: c.usesBias, for: .tokens, on: b)
 
         let attention = weights["attention_blocks"][index]
         textMapper =

@@ -14,8 +14,9 @@ struct UVit2DConditioning {
             hasWeight: c.normsHaveWeights, on: b)
         conditionIn = try weights.linear(
             "cond_embed.linear_1", from: c.pooledTextWidth + c.microConditionsWidth, to: c.width, bias: c.usesBias,
-            on: b)
-        conditionOut = try weights.linear("cond_embed.linear_2", from: c.width, to: c.width, bias: c.usesBias, on: b)
+            for: .tokens, on: b)
+        conditionOut = try weights.linear(
+            "cond_embed.linear_2", from: c.width, to: c.width, bias: c.usesBias, for: .tokens, on: b)
     }
 
     /// - Returns: the text states, `[batch, text tokens, width]`, and SiLU of the condition vector, `[batch, width]`: no

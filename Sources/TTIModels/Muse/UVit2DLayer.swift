@@ -75,7 +75,8 @@ struct ModulatedNorm {
         norm = try weights.norm(
             "norm", kind, width: c.width, epsilon: c.normEpsilon, bias: hasBias ? .required : .none,
             hasWeight: c.normsHaveWeights, on: b)
-        modulation = try weights.linear("linear", from: c.width, to: 2 * c.width, bias: c.usesBias, on: b)
+        modulation = try weights.linear(
+            "linear", from: c.width, to: 2 * c.width, bias: c.usesBias, for: .tokens, on: b)
     }
 }
 
