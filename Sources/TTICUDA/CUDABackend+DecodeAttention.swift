@@ -90,13 +90,20 @@ extension CUDABackend {
                 "decode_attention_general", grid: (1, heads, tokens), threads: 256,
                 shared: 4 * (2 * width + 256), parameters)
         }
-        let chunk = min(256, 2048 / team)
+        let chunk = CUDABackend.keysOfChunk(team: team, most: most)
         let chunks = max(1, (most + chunk - 1) / chunk)
         if chunks > 1 {
-            parameters.partials = scratch("decodeAttention", 4 * tokens * heads * chunks * (2 + width)).device
-            parameters.counters = scratch("decodeAttention.count", 4 * tokens * heads, isZeroed: true).device
+            parameters.parts =
+                scratch("decodeAttention", 8 * tokens * heads * chunks * (2 + width), isZeroed: true).device
         }
-        launch("decode_attention_\(team)", grid: (chunks, heads, tokens), threads: 256, parameters)
+        launch("decode_attention_\(team)_\(chunk)", grid: (chunks, heads, tokens), threads: 256, parameters)
+    }
+
+    /// The keys of a block. 128 where 16 bytes of a key are for 8 threads, but 256 where that is all of them: two blocks that
+    /// meet take longer than one.
+    private static func keysOfChunk(team: Int, most: Int) -> Int {
+        if team == 8 { return (129...256).contains(most) ? 256 : 128 }
+        return min(256, 2048 / team)
     }
 
     /// How many threads share a key: a power of two, 16 bytes each.

@@ -247,6 +247,7 @@ extension CUDABackend {
         adding residual: Tensor?, into y: Tensor
     ) {
         let matrix = inPanels(prepared)
+        precondition(matrix.elements.byteCount <= Int(UInt32.max), "a matrix of \(matrix.elements.byteCount) bytes")
         var parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.weight).device,

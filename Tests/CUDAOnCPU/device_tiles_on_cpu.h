@@ -25,6 +25,16 @@ template <class T> TTI_CPU_INLINE T load_now(const T *address, TTI_CPU_PLACE) {
     return *address;
 }
 
+struct marked_float;
+template <class T = marked_float> TTI_CPU_INLINE void leave_marked(T *address, float x) { *address = T{x, 1}; }
+// Blocks run one after the other: what is not there now does not come.
+template <class T> TTI_CPU_INLINE T look_for_marked(const T *address, TTI_CPU_PLACE) {
+    if (!address->mark) tti_cpu->fail(719, "no block before this one has left it", {"look_for_marked", file, line});
+    return *address;
+}
+
+TTI_CPU_INLINE int thread_again() { return (int)tti_cpu->current->index.x; }
+
 struct bytes16;
 template <class T = bytes16> TTI_CPU_INLINE T load_stream(const void *address, TTI_CPU_PLACE) {
     if ((unsigned long)address % 16 != 0)

@@ -144,6 +144,14 @@ static void last_block() {
     CHECK(download<float>(y, 1)[0] == 40 * 39 / 2 * 64 + 63 * 64 / 2 * 40);
 }
 
+static void marks() {
+    ctti_address y = allocate(128), left = allocate(3 * 32 * 8);
+    OK(cuda.fill(left, 0, 3 * 32 * 8, stream));
+    OK(launch("marks", {y, left, 0, 0, 0}, 4, 32));
+    auto result = download<float>(y, 32);
+    for (int i = 0; i < 32; i++) CHECK(result[i] == (float)(3 + 3 * i));
+}
+
 static void unwritten() {
     ctti_address y = allocate(128);
     for (int dynamic = 0; dynamic < 2; dynamic++) {
@@ -367,6 +375,7 @@ static const Fault faults[] = {
     {"diverged_barrier", 719, 64, 0, 0, "lanes of a warp are at different barriers"},
     {"wild", 700, 32, 0, 0, "an access to address (nil)"},
     {"freed", 700, 32, 0, 0, "an access to address"},
+    {"marks", 719, 32, 0, 1, "no block before this one has left it"},
     {"divides", 700, 32, 0, 0, "an integer division by zero"},
     {"unwritten", 719, 32, 128, -1, "never waits for its inputs"},
 };
@@ -423,7 +432,7 @@ int main(int count, char **arguments) {
     } tests[] = {
         {"sums", sums}, {"shuffles", shuffles}, {"early", early}, {"product_bf16", product_bf16},
         {"product_s8", product_s8}, {"matrices", matrices}, {"copies", copies}, {"counts", counts},
-        {"last_block", last_block}, {"unwritten", unwritten}, {"awaited", awaited}, {"orders", orders},
+        {"last_block", last_block}, {"marks", marks}, {"unwritten", unwritten}, {"awaited", awaited}, {"orders", orders},
         {"graphs", graphs}, {"late", late}, {"limits", limits}, {"failing", failing}, {"figures", figures},
     };
     int failed = 0, all = 0;

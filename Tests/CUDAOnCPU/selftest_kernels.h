@@ -118,6 +118,25 @@ KERNEL(last_block, args, 64) {
     if (threadIdx.x == 0) pointer<float>(p.y)[0] = total;
 }
 
+// The last block looks for what those before it have left; with the flag, for what nobody has.
+KERNEL(marks, args, 32) {
+    marked_float *left = pointer<marked_float>(p.x);
+    if (p.flag) {
+        left = pointer<marked_float>(p.y);
+        left[0] = marked_float{0, 0};
+        left[0] = look_for_marked(left);
+    } else if (blockIdx.x < gridDim.x - 1) {
+        leave_marked(left + blockIdx.x * WARP + threadIdx.x, (float)(blockIdx.x + threadIdx.x));
+    } else {
+        float total = 0;
+        for (int i = 0; i < (int)gridDim.x - 1; i++) {
+            marked_float found = look_for_marked(left + i * WARP + threadIdx.x);
+            total += found.mark ? found.value : -1;
+        }
+        pointer<float>(p.y)[threadIdx.x] = total;
+    }
+}
+
 KERNEL(unwritten, args, 32) {
     __shared__ float values[32];
     SHARED_MEMORY(memory);

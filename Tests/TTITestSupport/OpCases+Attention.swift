@@ -151,6 +151,8 @@ extension OpCase {
         attention(
             2, 1, 128, heads: 16, 64, Masking(padding: [127, 100]), isPacked: true, isCast: true,
             purpose: .checkAndMeasure),
+        attention(
+            2, 1, 128, heads: 32, 64, Masking(padding: [127, 100]), isPacked: true, isCast: true, purpose: .measure),
         // amused-256: its image tokens, and the text.
         attention(2, 256, 256, heads: 12, 64, isPacked: true, purpose: .checkAndMeasure),
         attention(2, 256, 77, heads: 12, 64, isPacked: true, purpose: .checkAndMeasure),
@@ -279,6 +281,10 @@ extension OpCase {
         decode(1, heads: 1, 16, capacity: 64, at: 63, window: AttentionWindow(columns: 8, size: 1)),
         decode(2, heads: 16, 64, capacity: 256, at: 63, purpose: .checkAndMeasure),
         decode(2, heads: 16, 64, capacity: 1024, at: 1023, purpose: .checkAndMeasure),
+        decode(2, heads: 16, 64, capacity: 1024, at: 511, purpose: .measure),
         decode(8, heads: 16, 64, capacity: 1024, at: 1023, purpose: .measure),
+        // Parti-3B's.
+        decode(2, heads: 32, 64, capacity: 1024, at: 511, purpose: .measure),
+        decode(2, heads: 32, 64, capacity: 1024, at: 1023, purpose: .measure),
     ]
 }

@@ -31,6 +31,8 @@
 #define WARPS (THREADS / WARP)
 // Rows of x in one tall operand with a norm.
 #define NORMED_ROWS 8
+// Pieces of 16 bytes of the norm's weights that a lane asks for before the weights.
+#define HALVES 4
 #define ONES 0x3f803f80u
 #define MINUS_ZEROS 0x80008000u
 
@@ -41,6 +43,7 @@ struct of_bfloat16 {
     static const int inputs = 32;  // of 64 bytes
     static const int vectors = 1;  // of 16 bytes, of x for as many inputs
     static const int bytes = 2;
+    static const bool has_scales = false;
     static INLINE_MEMBER void unpack(const bytes16 &w, uint32_t pair[4]) {
         for (int i = 0; i < 4; i++) pair[i] = w.word[i];
     }
@@ -51,6 +54,7 @@ struct of_int8 {
     static const int inputs = 64;
     static const int vectors = 2;
     static const int bytes = 1;
+    static const bool has_scales = true;
     static INLINE_MEMBER void unpack(const bytes16 &w, uint32_t pair[8]) {
         for (int i = 0; i < 8; i++) pair[i] = pair_of_panel(w.word[i / 2], i % 2);
     }
@@ -80,36 +84,37 @@ INLINE bytes16 gather_row(const element *row, int column, int inputs) {
 
 // MARK: Outputs
 
-// An output of a row, and what is added to it.
+// The `index`th output of a block, row after row.
 struct output_place {
-    int row, output;
+    int row, output, column;
     bool is_there;
-    float bias, residual, scale, normed_weight, normed_bias;
-    const float *bias_at;
-    const element *residual_at;
-    element *y;
+    // Among all.
+    int64_t index;
 
-    // The `index`th of a block: addresses only, and what no kernel writes.
     INLINE_MEMBER output_place(const tti_decode_linear &p, int index, int outputs, int first_row, int rows, int first_output)
-        : bias(0), residual(0), scale(1), normed_weight(0), normed_bias(0) {
-        row = index / outputs;
-        output = index % outputs;
-        int column = first_output + output;
-        int64_t place = (int64_t)(first_row + row) * p.outputs + column;
+        : row(index / outputs), output(index % outputs), column(first_output + output) {
         is_there = row < rows && column < p.outputs;
-        bias_at = is_there && p.bias ? pointer<const float>(p.bias) + column : nullptr;
-        residual_at = is_there && p.residual ? pointer<const element>(p.residual) + place : nullptr;
-        y = pointer<element>(p.y) + place;
-        if (is_there && p.scales) scale = pointer<const float>(p.scales)[column] * SUMS_IN_PANEL_UNIT;
-        if (is_there && p.norm_sums) {
-            normed_weight = pointer<const float>(p.norm_sums)[2 * column];
-            normed_bias = pointer<const float>(p.norm_sums)[2 * column + 1];
+        this->index = (int64_t)(first_row + row) * p.outputs + column;
+    }
+};
+
+// What an output is multiplied by, and what is added to it.
+template <class Weight> struct output_terms {
+    float bias, residual, scale, normed_weight, normed_bias;
+
+    // What no kernel writes.
+    INLINE_MEMBER output_terms(const tti_decode_linear &p, const output_place &at)
+        : bias(0), residual(0), scale(1), normed_weight(0), normed_bias(0) {
+        if (Weight::has_scales && at.is_there) scale = pointer<const float>(p.scales)[at.column] * SUMS_IN_PANEL_UNIT;
+        if (at.is_there && p.norm_sums) {
+            normed_weight = pointer<const float>(p.norm_sums)[2 * at.column];
+            normed_bias = pointer<const float>(p.norm_sums)[2 * at.column + 1];
         }
     }
     // As soon as the inputs are there: at the end it would be a way to memory and back of its own.
-    INLINE_MEMBER void ask() {
-        if (bias_at) bias = load_now(bias_at);
-        if (residual_at) residual = to_float(load_now(residual_at));
+    INLINE_MEMBER void ask(const tti_decode_linear &p, const output_place &at) {
+        if (at.is_there && p.bias) bias = load_now(pointer<const float>(p.bias) + at.column);
+        if (at.is_there && p.residual) residual = to_float(load_now(pointer<const element>(p.residual) + at.index));
     }
 };
 
@@ -132,27 +137,29 @@ struct sums_of_warps {
     INLINE_MEMBER row_moments &x(int warp, int row) const { return of_x[warp * rows + row]; }
 };
 
-template <bool normed> INLINE void finish(const tti_decode_linear &p, const sums_of_warps &parts, const output_place &own) {
-    if (!own.is_there) return;
+template <class Weight, bool normed>
+INLINE void finish(const tti_decode_linear &p, const sums_of_warps &parts, const output_place &at,
+                   const output_terms<Weight> &terms) {
+    if (!at.is_there) return;
     float y = 0;
 #pragma unroll
-    for (int warp = 0; warp < WARPS; warp++) y += parts.at(warp, own.row, own.output);
+    for (int warp = 0; warp < WARPS; warp++) y += parts.at(warp, at.row, at.output);
     if (normed) {
         float sum = 0, squares = 0;
 #pragma unroll
         for (int warp = 0; warp < WARPS; warp++) {
-            row_moments of_x = parts.x(warp, own.row);
+            row_moments of_x = parts.x(warp, at.row);
             sum += of_x.sum;
             squares += of_x.squares;
         }
         float one = __fdividef(1.0f, p.inputs);
         float mean = p.norm == TTI_LAYER_NORM ? sum * one : 0.0f;
         float variance = fmaxf(fmaf(-mean, mean, squares * one), 0.0f);
-        y = fmaf(fmaf(-mean, own.normed_weight, y), rsqrtf(variance + p.epsilon), own.normed_bias);
+        y = fmaf(fmaf(-mean, terms.normed_weight, y), rsqrtf(variance + p.epsilon), terms.normed_bias);
     }
-    y = fmaf(y, own.scale, own.bias);
+    y = fmaf(y, terms.scale, terms.bias);
     if (p.activation) y = activated(y, p.activation);
-    assign(*own.y, y + own.residual);
+    assign(pointer<element>(p.y)[at.index], y + terms.residual);
 }
 
 // MARK: The product
@@ -176,23 +183,26 @@ INLINE void multiply(const tti_decode_linear &p) {
     char *norm = shared + (staged ? p.group * stride : 0) + warp * span * 2;
     sums_of_warps parts(shared + (staged ? p.group * stride : 0) + (normed ? 2 * WARPS * span : 0), p.group, outputs);
 
-    // The weights, and before them what is smaller.
+    // The weights, and before them what is smaller; the norm's weights lie down when all are under way.
+    const bytes16 *halves = pointer<const bytes16>(p.norm_weight) + first_input / 4;
+    bytes16 own_halves[HALVES];
     if (normed) {
-        const bytes16 *source = pointer<const bytes16>(p.norm_weight) + first_input / 4;
-        for (int c = lane; c < span / 8; c += WARP) {
-            bytes16 halves = {{0, 0, 0, 0}};
-            if (c * 4 < left * inputs) halves = source[c];
-            *(bytes16 *)(norm + c * 16) = halves;
+#pragma unroll
+        for (int i = 0; i < HALVES; i++) {
+            int c = lane + i * WARP;
+            own_halves[i] = bytes16{{0, 0, 0, 0}};
+            if (c * 4 < left * inputs) own_halves[i] = load_stream(halves + c);
         }
     }
-    const char *row[tiles];
+    // Bytes of a matrix are fewer than 2³².
+    const char *weight = pointer<const char>(p.weight);
+    uint32_t row[tiles];
 #pragma unroll
     for (int q = 0; q < tiles; q++) {
         // The last outputs are read again where there are no more.
         int output = min(first_output + q * 8 + g, p.outputs - 1);
-        int64_t panel = (int64_t)(output & ~7) * p.stride * Weight::bytes;
-        row[q] = pointer<const char>(p.weight) +
-                 (panel + (output & 7) * p.output_step + own_inputs.start * p.block_step + t * 16);
+        row[q] = (uint32_t)(output & ~7) * p.stride * Weight::bytes + (output & 7) * p.output_step +
+                 own_inputs.start * p.block_step + t * 16;
     }
     bytes16 w[depth][tiles];
 #pragma unroll
@@ -200,7 +210,18 @@ INLINE void multiply(const tti_decode_linear &p) {
 #pragma unroll
         for (int q = 0; q < tiles; q++) {
             w[i][q] = bytes16{{0, 0, 0, 0}};
-            if (i < left) w[i][q] = load_stream(row[q] + i * p.block_step);
+            if (i < left) w[i][q] = load_stream(weight + row[q] + i * p.block_step);
+        }
+    }
+
+    if (normed) {
+#pragma unroll
+        for (int i = 0; i < HALVES; i++) {
+            int c = lane + i * WARP;
+            if (c < span / 8) *(bytes16 *)(norm + c * 16) = own_halves[i];
+        }
+        for (int c = lane + HALVES * WARP; c < span / 8; c += WARP) {
+            *(bytes16 *)(norm + c * 16) = c * 4 < left * inputs ? load_stream(halves + c) : bytes16{{0, 0, 0, 0}};
         }
     }
 
@@ -209,6 +230,7 @@ INLINE void multiply(const tti_decode_linear &p) {
     const element *x = pointer<const element>(p.x) + (int64_t)first_row * p.inputs;
     if (!staged) x += (has_row ? g : 0) * p.inputs + first_input + t * vectors * 8;
     output_place own(p, threadIdx.x, outputs, first_row, rows, first_output);
+    output_terms<Weight> own_terms(p, own);
     bring_next();
     wait_for_inputs();
 
@@ -241,10 +263,11 @@ INLINE void multiply(const tti_decode_linear &p) {
         }
         copy_commit();
     }
-    own.ask();
+    own_terms.ask(p, own);
     // In registers, weights become what they are multiplied as while x is on its way.
-    uint32_t unpacked[staged ? 1 : depth][tiles][pairs];
-    if (!staged) {
+    constexpr bool ahead = !staged && (Weight::bytes == 2 || depth * tiles * pairs <= 32);
+    uint32_t unpacked[ahead ? depth : 1][tiles][pairs];
+    if (ahead) {
 #pragma unroll
         for (int i = 0; i < depth; i++) {
 #pragma unroll
@@ -302,8 +325,8 @@ INLINE void multiply(const tti_decode_linear &p) {
                 }
 #pragma unroll
                 for (int q = 0; q < tiles; q++) {
-                    uint32_t *pair = unpacked[staged ? 0 : i][q];
-                    if (staged) Weight::unpack(w[i][q], pair);
+                    uint32_t *pair = unpacked[ahead ? i : 0][q];
+                    if (!ahead) Weight::unpack(w[i][q], pair);
 #pragma unroll
                     for (int j = 0; j < pairs; j += 2) {
                         uint32_t a[4] = {high[j], low[j], high[j + 1], low[j + 1]};
@@ -315,7 +338,7 @@ INLINE void multiply(const tti_decode_linear &p) {
                 int next = (round + 1) * depth + i;
 #pragma unroll
                 for (int q = 0; q < tiles; q++) {
-                    if (next < left) w[i][q] = load_stream(row[q] + next * p.block_step);
+                    if (next < left) w[i][q] = load_stream(weight + row[q] + next * p.block_step);
                 }
             }
         }
@@ -343,7 +366,7 @@ INLINE void multiply(const tti_decode_linear &p) {
         }
         if (normed) {
             // Lane 4 · row + row / 2 has the square of the row, lane row / 2 its sum.
-            if (is_row && t == g / 2) parts.x(warp, own_row).squares = of_x[set][g % 2];
+            if (is_row && t == g / 2) parts.x(warp, own_row).squares = g % 2 ? of_x[set][1] : of_x[set][0];
             for (int j = 0; j < 2; j++) {
                 int row_of_sum = 2 * t + j;
                 if (g == 0 && set * NORMED_ROWS + row_of_sum < rows) {
@@ -353,11 +376,14 @@ INLINE void multiply(const tti_decode_linear &p) {
         }
     }
     __syncthreads();
-    finish<normed>(p, parts, own);
+    // The place is found again: until here registers are short.
+    finish<Weight, normed>(
+        p, parts, output_place(p, thread_again(), outputs, first_row, rows, first_output), own_terms);
     for (int i = threadIdx.x + THREADS; i < rows * outputs; i += THREADS) {
         output_place other(p, i, outputs, first_row, rows, first_output);
-        other.ask();
-        finish<normed>(p, parts, other);
+        output_terms<Weight> terms(p, other);
+        terms.ask(p, other);
+        finish<Weight, normed>(p, parts, other, terms);
     }
 }
 

@@ -73,6 +73,12 @@ struct __align__(16) bytes16 {
     uint32_t word[4];
 };
 
+// A number that another block waits for: it is there when the mark is not 0.
+struct __align__(8) marked_float {
+    float value;
+    uint32_t mark;
+};
+
 INLINE float low_half(uint32_t pair) { return as_float(pair << 16); }
 INLINE float high_half(uint32_t pair) { return as_float(pair & 0xffff0000u); }
 
@@ -198,6 +204,24 @@ INLINE void wait_for_inputs() {
     asm volatile("griddepcontrol.wait;" ::: "memory");
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
+}
+
+// A number for another block. 8 bytes are written and read as one: who sees the mark has the number and needs no fence.
+INLINE void leave_marked(marked_float *address, float x) {
+    uint64_t both = (uint64_t)1 << 32 | as_bits(x);
+    asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(address), "l"(both) : "memory");
+}
+INLINE marked_float look_for_marked(const marked_float *address) {
+    uint64_t both;
+    asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(both) : "l"(address) : "memory");
+    return marked_float{as_float((uint32_t)both), (uint32_t)(both >> 32)};
+}
+
+// threadIdx.x, as something new: what was made of it before is not kept in registers for its sake.
+INLINE int thread_again() {
+    int x;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+    return x;
 }
 
 // 2^x

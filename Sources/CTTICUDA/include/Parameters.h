@@ -225,8 +225,8 @@ typedef struct tti_decode_attention {
     device_address position;
     // float [key_batch, key_count] and [bias_heads, queries, key_count], or 0
     device_address key_bias, score_bias;
-    // float [batch · queries · heads, chunks, 2 + width], and int32 [batch · queries · heads] of zeros, left as zeros
-    device_address partials, counters;
+    // Numbers with marks, [batch · queries · heads, chunks, 2 + width], left without marks; 0 where there is one chunk
+    device_address parts;
     int64_t q_stride;
     // From one key to the next, one head to the next, one entry to the next.
     int64_t key_row, key_head, key_entry, value_row, value_head, value_entry;
