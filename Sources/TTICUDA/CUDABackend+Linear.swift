@@ -247,7 +247,6 @@ extension CUDABackend {
         adding residual: Tensor?, into y: Tensor
     ) {
         let matrix = inPanels(prepared)
-        precondition(matrix.elements.byteCount <= Int(UInt32.max), "a matrix of \(matrix.elements.byteCount) bytes")
         var parameters = tti_decode_linear(
             y: y.device, x: x.device, bias: floatBias(bias), residual: residual.device, weight: matrix.elements.device,
             scales: matrix.scales.device, norm_weight: (norm?.weight).device,
@@ -296,6 +295,7 @@ extension CUDABackend {
 
     /// decode_linear.cuh
     private func tensorCorePlan(_ matrix: DeviceMatrix, rows: Int, hasNorm: Bool, isAligned: Bool) -> DecodePlan {
+        precondition(matrix.elements.byteCount <= Int(UInt32.max), "a matrix of \(matrix.elements.byteCount) bytes")
         let isInt8 = matrix.elements.dtype == .int8
         let (warps, inputsOfBlock) = (8, isInt8 ? 64 : 32)
         let blocks = (matrix.inputs + inputsOfBlock - 1) / inputsOfBlock

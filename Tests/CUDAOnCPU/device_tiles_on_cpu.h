@@ -26,7 +26,12 @@ template <class T> TTI_CPU_INLINE T load_now(const T *address, TTI_CPU_PLACE) {
 }
 
 struct marked_float;
-template <class T = marked_float> TTI_CPU_INLINE void leave_marked(T *address, float x) { *address = T{x, 1}; }
+// A mark that is still there would be taken for this one's.
+template <class T = marked_float> TTI_CPU_INLINE void leave_marked(T *address, float x, TTI_CPU_PLACE) {
+    if (address->mark) tti_cpu->fail(719, "nobody has cleared what was left here", {"leave_marked", file, line});
+    *address = T{x, 1};
+}
+template <class T> TTI_CPU_INLINE void clear_mark(T *address) { *address = T{0, 0}; }
 // Blocks run one after the other: what is not there now does not come.
 template <class T> TTI_CPU_INLINE T look_for_marked(const T *address, TTI_CPU_PLACE) {
     if (!address->mark) tti_cpu->fail(719, "no block before this one has left it", {"look_for_marked", file, line});

@@ -376,6 +376,7 @@ static const Fault faults[] = {
     {"wild", 700, 32, 0, 0, "an access to address (nil)"},
     {"freed", 700, 32, 0, 0, "an access to address"},
     {"marks", 719, 32, 0, 1, "no block before this one has left it"},
+    {"marks", 719, 32, 0, 2, "nobody has cleared what was left here"},
     {"divides", 700, 32, 0, 0, "an integer division by zero"},
     {"unwritten", 719, 32, 128, -1, "never waits for its inputs"},
 };

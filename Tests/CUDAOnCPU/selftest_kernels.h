@@ -118,13 +118,14 @@ KERNEL(last_block, args, 64) {
     if (threadIdx.x == 0) pointer<float>(p.y)[0] = total;
 }
 
-// The last block looks for what those before it have left; with the flag, for what nobody has.
+// The last block looks for what those before it have left; with a flag, for what nobody has, or leaves something twice.
 KERNEL(marks, args, 32) {
     marked_float *left = pointer<marked_float>(p.x);
     if (p.flag) {
         left = pointer<marked_float>(p.y);
-        left[0] = marked_float{0, 0};
-        left[0] = look_for_marked(left);
+        clear_mark(left);
+        if (p.flag == 1) left[0] = look_for_marked(left);
+        for (int i = 0; i < 2; i++) leave_marked(left, 1);
     } else if (blockIdx.x < gridDim.x - 1) {
         leave_marked(left + blockIdx.x * WARP + threadIdx.x, (float)(blockIdx.x + threadIdx.x));
     } else {

@@ -272,6 +272,7 @@ extension OpCase {
         decode(2, heads: 2, 32, capacity: 300, at: 299),
         decode(2, heads: 1, 40, capacity: 300, at: 270),
         decode(1, heads: 1, 256, capacity: 200, at: 130),
+        decode(2, heads: 2, 32, capacity: 200, at: 190),
         decode(1, heads: 4, 64, capacity: 300, at: 255),
         decode(3, heads: 1, 64, capacity: 600, at: 511, isPacked: true),
         decode(1, heads: 1, 128, capacity: 1024, at: 1023),

@@ -3,17 +3,18 @@ internal import TTICore
 extension OpCase {
     @inline(never) private static func normLinear(
         _ kind: NormParameters.Kind, _ batch: Int, _ tokens: Int, _ inputs: Int, _ outputs: Int, bias: Bool = false,
-        _ activation: Activation = .identity, hasWeight: Bool = true, purpose: Purpose = .check
+        _ activation: Activation = .identity, hasWeight: Bool = true, for use: MatrixUse? = nil,
+        purpose: Purpose = .check
     ) -> OpCase {
         let end =
             "\(bias ? " bias" : "")\(activation == .identity ? "" : " \(activation)")"
-            + (hasWeight ? "" : ", norm without weight")
+            + (hasWeight ? "" : ", norm without weight") + (use.map { ", for \($0)" } ?? "")
         return OpCase(
             "normLinear", "\(kind) \(batch)×\(tokens)×\(inputs) → \(outputs)\(end)", purpose: purpose, batch: batch
         ) { operands in
             let x = operands.batched([tokens, inputs])
             let norm = try operands.norm(kind, inputs, hasWeight: hasWeight)
-            let weight = try operands.matrix(outputs, inputs, for: tokens == 1 ? .tokens : .sequences)
+            let weight = try operands.matrix(outputs, inputs, for: use ?? (tokens == 1 ? .tokens : .sequences))
             let bias = bias ? try operands.constant([outputs]) : nil
             return { [operands.backend.normLinear(x, norm, weight, bias: bias, activation: activation)] }
         }
@@ -187,6 +188,9 @@ extension OpCase {
         // Enough tokens for Hopper's units; norms of a warp and of four, which leave integers beside weights of int8.
         normLinear(.rms, 2, 66, 264, 40, bias: true),
         normLinear(.layer, 2, 66, 1032, 40, .gelu),
+        // A token over a matrix of many; more inputs than are under way at once, and of the norm's weights, too.
+        normLinear(.layer, 3, 1, 136, 42, bias: true, for: .sequences),
+        normLinear(.layer, 2, 1, 4104, 8),
         // One row or more of whole pieces of 256 inputs: few, an odd number, as many as there are.
         normLinear(.rms, 3, 1, 256, 40),
         normLinear(.layer, 2, 1, 768, 24, bias: true),
@@ -295,6 +299,8 @@ extension OpCase {
         qkvDecode(3, heads: 2, 8, capacity: 5, at: 0),
         qkvDecode(3, heads: 2, 33, capacity: 20, at: 19),
         qkvDecode(2, heads: 4, 16, capacity: 300, at: 280),
+        qkvDecode(2, heads: 2, 64, capacity: 256, at: 250),
+        qkvDecode(1, heads: 2, 64, capacity: 600, at: 599),
         qkvDecode(2, heads: 2, 16, capacity: 64, at: 45, window: AttentionWindow(columns: 8, size: 5)),
         qkvDecode(2, heads: 16, 64, capacity: 1024, at: 1023, purpose: .checkAndMeasure),
         qkvDecode(2, heads: 16, 64, capacity: 1024, at: 511, purpose: .measure),

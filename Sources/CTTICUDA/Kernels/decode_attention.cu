@@ -34,7 +34,7 @@ INLINE visible_keys find_visible_keys(const tti_decode_attention &p, int query) 
     visible_keys seen = {p.key_count, 0, 0, 0, 0};
     int place = p.position ? *pointer<const int32_t>(p.position) : query;
     if (p.position) {
-        seen.count = place + 1;
+        seen.count = min(place + 1, p.key_count);
     } else if (p.causal) {
         seen.count = min(query + 1, p.key_count);
     }
@@ -100,16 +100,19 @@ struct chunk_part {
 };
 
 // Merges the chunks of a query and a head in their order: those before the last one are waited for, which has its own part
-// here. All blocks before this one have begun, so that none waits for a place. Leaves the parts without marks.
+// here. Devices bring blocks in by their numbers, so that those before this one have begun and do not wait for its place; where
+// one should not, the launch ends with an error. Leaves the parts without marks.
 INLINE void merge_chunks(const tti_decode_attention &p, marked_float *parts, int chunks, chunk_part own, element *y) {
     const int batch = 4;  // chunks that are looked for at once
-    int size = p.width + 2, column = threadIdx.x, last = chunks - 1;
+    const int most_looks = 1 << 26;
+    int size = p.width + 2, column = threadIdx.x, last = chunks - 1, looks = 0;
     if (column < p.width) {
         float most = minus_infinity(), total = 0, mixed = 0;
         for (int first = 0; first <= last; first += batch) {
             chunk_part found[batch];
             bool are_there;
             do {
+                if (++looks == most_looks) __trap();
                 are_there = true;
 #pragma unroll
                 for (int i = 0; i < batch; i++) {
@@ -134,7 +137,7 @@ INLINE void merge_chunks(const tti_decode_attention &p, marked_float *parts, int
         assign(y[column], total > 0 ? mixed / total : 0.0f);
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < last * size; i += THREADS) parts[i] = marked_float{0, 0};
+    for (int i = threadIdx.x; i < last * size; i += THREADS) clear_mark(parts + i);
 }
 
 template <int team, int passes> INLINE void attend(const tti_decode_attention &p) {

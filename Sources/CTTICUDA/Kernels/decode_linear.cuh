@@ -264,7 +264,7 @@ INLINE void multiply(const tti_decode_linear &p) {
         copy_commit();
     }
     own_terms.ask(p, own);
-    // In registers, weights become what they are multiplied as while x is on its way.
+    // In registers, weights become what they are multiplied as while x is on its way, where there is room for it.
     constexpr bool ahead = !staged && (Weight::bytes == 2 || depth * tiles * pairs <= 32);
     uint32_t unpacked[ahead ? depth : 1][tiles][pairs];
     if (ahead) {

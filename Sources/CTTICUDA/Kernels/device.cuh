@@ -211,6 +211,9 @@ INLINE void leave_marked(marked_float *address, float x) {
     uint64_t both = (uint64_t)1 << 32 | as_bits(x);
     asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(address), "l"(both) : "memory");
 }
+INLINE void clear_mark(marked_float *address) {
+    asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(address), "l"((uint64_t)0) : "memory");
+}
 INLINE marked_float look_for_marked(const marked_float *address) {
     uint64_t both;
     asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(both) : "l"(address) : "memory");

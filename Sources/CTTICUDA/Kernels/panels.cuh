@@ -9,8 +9,8 @@
 //                        sign   |third|  sign   |first|            (the other half: fourth and second)
 //                        of 1st          of 3rd
 //
-// What is multiplied with them is 2⁶⁴ times as much, so that no product is too small for float's 24 bits; sums are 2⁻⁶⁹ of what
-// they stand for. All of these are powers of two: no bit is lost.
+// What is multiplied with them is 2⁶⁴ times as much, so that products above 2⁻⁵⁷ are no small ones of float; sums are 2⁻⁶⁹ of what
+// they stand for. All of these are powers of two: no bit is lost as long as inputs are below 2⁶³ and scales below 2⁵⁸.
 #pragma once
 #include "device.cuh"
 

@@ -1,4 +1,5 @@
-// Weights as they come from a file, in the type and the rows that they are multiplied in. Once per tensor, at loading.
+// Weights as they come from a file, in the type and the rows or panels that they are multiplied in: once per tensor, at
+// loading. A product that needs the other form has it made anew (`rows_of_panels`, `panels_of_rows`).
 #include "panels.cuh"
 
 #define THREADS 256
